@@ -1,0 +1,1 @@
+"""What to send with: the settings of the system, its companies and their users."""

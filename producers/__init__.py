@@ -1,0 +1,1 @@
+"""What applications import to send email through Postmeter, and the wire contract."""

@@ -1,0 +1,1 @@
+"""Dramatiq made safe: where messages come from, and how they reach the event loop."""

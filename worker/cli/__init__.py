@@ -1,0 +1,1 @@
+"""The ``postmeter`` command, one module a verb."""

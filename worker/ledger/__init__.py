@@ -1,0 +1,1 @@
+"""The ledger: every job a worker has accepted, every slot, every hold, in one SQL database."""

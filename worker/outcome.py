@@ -1,0 +1,119 @@
+"""What one attempt came to, as frozen facts.
+
+Delivery makes facts; metrics, logs and events are made from them in one place (telemetry).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One reply of a server: ``550 5.1.1 no such user`` (RFC 5321 4.2, RFC 3463)."""
+
+    code: int
+    text: str
+    enhanced: str | None = None
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (str(self.code), self.enhanced, self.text) if part)
+
+
+class RecipientState(StrEnum):
+    """What the server said of one recipient."""
+
+    ACCEPTED = "accepted"
+    DEFERRED = "deferred"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientReply:
+    """One recipient, its state and the server's words."""
+
+    address: str
+    state: RecipientState
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Transmission:
+    """What a transport brings back when the server answered every step.
+
+    ``reply`` is the reply to the mail itself, or None where no recipient was accepted and so
+    nothing was sent.
+    """
+
+    recipients: tuple[RecipientReply, ...]
+    reply: Reply | None
+
+
+class TargetKind(StrEnum):
+    """What a hold may stand on."""
+
+    SCOPE = "scope"
+    ACCOUNT = "account"
+    CREDENTIAL = "credential"
+    SERVER = "server"
+    CONTEXT = "context"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldTarget:
+    """What gets nothing for now: ``server:smtp.example.nz:587``, ``account:acme/jane``."""
+
+    kind: TargetKind
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.key}"
+
+    @classmethod
+    def parse(cls, text: str) -> HoldTarget:
+        """Read ``kind:key``.
+
+        Raises:
+            ValueError: no such kind.
+        """
+        kind, _, key = text.partition(":")
+        return cls(TargetKind(kind), key)
+
+
+class Outcome(StrEnum):
+    """The names of outcomes in metrics, logs and events."""
+
+    SENT = "sent"
+    DRAFTED = "drafted"
+    DEFERRED = "deferred"
+    HELD = "held"
+    DEAD = "dead"
+    UNKNOWN = "unknown"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One outcome of one job: everything that metrics, logs and events say of it.
+
+    Times are seconds; ``queue_wait_seconds`` runs from the producer's ``enqueued_at`` to the first
+    begin, ``delivery_seconds`` from the first command to the last reply.
+    """
+
+    outcome: Outcome
+    job_id: str
+    kind: str
+    company: str
+    user: str
+    transport: str
+    reason: str = ""
+    reply: Reply | None = None
+    attempts: int = 0
+    batch_id: str | None = None
+    message_id: str | None = None
+    traceparent: str | None = None
+    recipients: tuple[RecipientReply, ...] = field(default=())
+    queue_wait_seconds: float | None = None
+    slot_wait_seconds: float | None = None
+    delivery_seconds: float | None = None
