@@ -1,0 +1,141 @@
+"""Holds: why a server, an account, a credential or a scope gets nothing for now.
+
+Nothing is moved and no attempt is counted while a target is held: the pump passes it by. One job
+at a time, the next real one, tries whether it works again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import Connection, text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.ledger.clock import Now
+
+FIRST_PROBE_SECONDS = 5.0
+LONGEST_PROBE_SECONDS = 300.0
+NOT_BEFORE_A_PERSON = 1e18
+"""The ``next_probe_at`` of a hold that no probe ends."""
+
+
+class Hold(NamedTuple):
+    """One held target; times are Unix seconds."""
+
+    target: str
+    reason: str
+    since_at: float
+    until_at: float | None
+    next_probe_at: float
+    failures: int
+    probe_worker: str | None
+
+
+_ALL = text(
+    "SELECT target, reason, since_at, until_at, next_probe_at, failures, probe_worker FROM hold"
+)
+_PUT = text(
+    "INSERT INTO hold (target, reason, since_at, until_at, next_probe_at, failures)"
+    " VALUES (:target, :reason, :now, :until, :probe, 1)"
+    " ON CONFLICT (target) DO UPDATE SET reason = :reason"
+)
+_FAILED = text(
+    "UPDATE hold SET failures = failures + 1, probe_worker = NULL, probe_token = NULL,"
+    " reason = :reason, next_probe_at = :probe WHERE target = :target AND probe_token = :token"
+)
+_FAILURES = text("SELECT failures FROM hold WHERE target = :target")
+_PROBE = text(
+    "UPDATE hold SET probe_worker = :worker, probe_token = :token"
+    " WHERE target = :target AND probe_worker IS NULL AND next_probe_at <= :now"
+)
+_UNPROBE = text(
+    "UPDATE hold SET probe_worker = NULL, probe_token = NULL WHERE probe_token = :token"
+)
+_CLEAR = text("DELETE FROM hold WHERE target = :target")
+_CLEAR_PROBED = text("DELETE FROM hold WHERE probe_token = :token")
+_EXPIRE = text("DELETE FROM hold WHERE until_at IS NOT NULL AND until_at <= :now")
+
+
+def all_holds(connection: Connection) -> list[Hold]:
+    """List every hold."""
+    return [Hold(*row) for row in connection.execute(_ALL)]
+
+
+def put_hold(
+    connection: Connection,
+    now: Now,
+    target: str,
+    reason: str,
+    *,
+    token: str = "",
+    probe_after_seconds: float | None = None,
+    until_at: float | None = None,
+) -> None:
+    """Hold a target, or tell that its probe (``token``) has failed and wait longer.
+
+    Args:
+        probe_after_seconds: the server's own wish for the first probe.
+        until_at: Unix time when the hold ends by itself; such a hold is not probed.
+    """
+    if token:
+        failures = connection.execute(_FAILURES, {"target": target}).scalar() or 0
+        wait = min(FIRST_PROBE_SECONDS * 2.0**failures, LONGEST_PROBE_SECONDS)
+        failed = connection.execute(
+            _FAILED,
+            {
+                "target": target,
+                "token": token,
+                "reason": reason,
+                "probe": now.wall + max(wait, probe_after_seconds or 0.0),
+            },
+        )
+        if failed.rowcount:
+            return
+    first = now.wall + (probe_after_seconds or FIRST_PROBE_SECONDS)
+    connection.execute(
+        _PUT,
+        {
+            "target": target,
+            "reason": reason,
+            "now": now.wall,
+            "until": until_at,
+            "probe": first if until_at is None else NOT_BEFORE_A_PERSON,
+        },
+    )
+
+
+def start_probes(
+    connection: Connection, now: Now, targets: Sequence[str], *, worker: str, token: str
+) -> bool:
+    """Win the right to try out every one of these targets; none if one is not to be had."""
+    won = 0
+    for target in targets:
+        won += connection.execute(
+            _PROBE, {"target": target, "worker": worker, "token": token, "now": now.wall}
+        ).rowcount
+    if won < len(targets):
+        end_probes(connection, token)
+        return False
+    return True
+
+
+def end_probes(connection: Connection, token: str) -> None:
+    """Give the right to probe back without a result."""
+    connection.execute(_UNPROBE, {"token": token})
+
+
+def clear_probed(connection: Connection, token: str) -> int:
+    """End the holds that this attempt has shown to work again; how many."""
+    return connection.execute(_CLEAR_PROBED, {"token": token}).rowcount
+
+
+def clear_hold(connection: Connection, target: str) -> bool:
+    """End a hold; whether there was one."""
+    return connection.execute(_CLEAR, {"target": target}).rowcount == 1
+
+
+def expire_holds(connection: Connection, now: Now) -> int:
+    """End the holds whose time is over; how many."""
+    return connection.execute(_EXPIRE, {"now": now.wall}).rowcount

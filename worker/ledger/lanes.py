@@ -1,0 +1,150 @@
+"""Lanes: the waiting lines, one of each (company, user, kind), and taking the next job of one.
+
+A single send and a batch of one user wait in lines of their own, so that a batch limit never
+stands before a password reset.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import Connection, text
+
+from worker.ledger.holds import start_probes
+from worker.ledger.rows import Claim, Nothing, Prio, load_recipients
+from worker.ledger.slots import Blocked, find_slots, take_slots
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.ledger.clock import Now
+    from worker.pace import Limit
+
+
+class Lane(NamedTuple):
+    """The name of one waiting line."""
+
+    company: str
+    user: str
+    kind: str
+
+
+_NOTE = text(
+    "INSERT INTO lane (company, user_id, kind, next_due_at) VALUES (:company, :user, :kind, :due)"
+    " ON CONFLICT (company, user_id, kind) DO UPDATE SET next_due_at ="
+    " CASE WHEN lane.next_due_at IS NULL OR lane.next_due_at > :due THEN :due"
+    " ELSE lane.next_due_at END"
+    " WHERE lane.next_due_at IS NULL OR lane.next_due_at > :due"
+)
+_DUE = text(
+    "SELECT company, user_id, kind, served_steady FROM lane"
+    " WHERE next_due_at IS NOT NULL AND next_due_at <= :now"
+    " ORDER BY served_steady, company, user_id, kind"
+)
+_NEXT = text("SELECT min(next_due_at) FROM lane WHERE next_due_at > :now")
+_HEAD = text(
+    "SELECT job_id, body, attempts, first_attempt_at, date_at, enqueued_at, due_at, accepted_at,"
+    " recipients FROM delivery WHERE company = :company AND user_id = :user AND kind = :kind"
+    " AND state = 'waiting' AND prio = :prio AND due_at <= :now ORDER BY due_at, seq LIMIT 1"
+)
+_CLAIM = text(
+    "UPDATE delivery SET state = 'claimed', worker = :worker, claim = :token, updated_at = :now"
+    " WHERE job_id = :job_id AND state = 'waiting'"
+)
+_SERVED = text(
+    "UPDATE lane SET served_steady = :served"
+    " WHERE company = :company AND user_id = :user AND kind = :kind"
+)
+_FIRST_DUE = text(
+    "SELECT min(due_at) FROM delivery WHERE company = :company AND user_id = :user AND kind = :kind"
+    " AND state = 'waiting' AND prio = :prio"
+)
+_SET_DUE = text(
+    "UPDATE lane SET next_due_at = :due WHERE company = :company AND user_id = :user AND kind = :kind"
+)
+
+
+def note_waiting(connection: Connection, company: str, user: str, kind: str, due_at: float) -> None:
+    """Tell a lane that a job waits in it until ``due_at`` (Unix seconds)."""
+    connection.execute(_NOTE, {"company": company, "user": user, "kind": kind, "due": due_at})
+
+
+def due_lanes(connection: Connection, now: Now) -> tuple[list[Lane], float | None]:
+    """List the lanes with a job that is due, the one served longest ago first.
+
+    Also tells when the next other lane becomes due (Unix seconds), or None. The cost depends on
+    the lanes that are due, not on how many jobs wait in them.
+    """
+    lanes = [
+        Lane(row.company, row.user_id, row.kind)
+        for row in connection.execute(_DUE, {"now": now.wall})
+    ]
+    return lanes, connection.execute(_NEXT, {"now": now.wall}).scalar()
+
+
+def take(
+    connection: Connection,
+    now: Now,
+    lane: Lane,
+    limits: Sequence[Limit],
+    *,
+    worker: str,
+    token: str,
+    ahead_seconds: float,
+    probes: Sequence[str] = (),
+) -> Claim | Nothing:
+    """Take the next job of a lane together with one slot of each limit, or nothing.
+
+    An empty lane wastes no slot; a job without a slot stays where it is.
+
+    Args:
+        limits: sorted by scope.
+        ahead_seconds: how long before it is usable a slot may be taken.
+        probes: held targets that this job shall try out; without the right to probe, nothing.
+    """
+    found = find_slots(connection, now, limits, ahead_seconds)
+    if isinstance(found, Blocked):
+        return Nothing(found.scope, found.until_steady)
+    named = lane._asdict()
+    head = None
+    for prio in (Prio.RETRY, Prio.FIRST):
+        head = connection.execute(_HEAD, {**named, "prio": prio, "now": now.wall}).first()
+        if head is not None:
+            break
+    if head is None:
+        refresh_due(connection, lane)
+        return Nothing()
+    if probes and not start_probes(connection, now, probes, worker=worker, token=token):
+        return Nothing()
+    taken = take_slots(connection, now, found, worker=worker, token=token)
+    claim = {"job_id": head.job_id, "worker": worker, "token": token, "now": now.wall}
+    connection.execute(_CLAIM, claim)
+    connection.execute(_SERVED, {**named, "served": now.steady})
+    return Claim(
+        job_id=head.job_id,
+        company=lane.company,
+        user=lane.user,
+        kind=lane.kind,
+        body=head.body,
+        token=token,
+        not_before_steady=taken.not_before_steady,
+        slots=len(taken.scopes),
+        attempts=head.attempts,
+        first_attempt_at=head.first_attempt_at,
+        date_at=head.date_at,
+        enqueued_at=head.enqueued_at,
+        waiting_since_at=max(head.accepted_at, head.due_at),
+        probes=tuple(probes),
+        settled=load_recipients(head.recipients),
+    )
+
+
+def refresh_due(connection: Connection, lane: Lane) -> None:
+    """Find out anew when a lane has its next job due."""
+    named = lane._asdict()
+    due = [
+        connection.execute(_FIRST_DUE, {**named, "prio": prio}).scalar()
+        for prio in (Prio.RETRY, Prio.FIRST)
+    ]
+    known = [at for at in due if at is not None]
+    connection.execute(_SET_DUE, {**named, "due": min(known) if known else None})

@@ -1,0 +1,1 @@
+"""Alembic's migrations of the ledger; ``upgrade.py`` beside this package runs them."""

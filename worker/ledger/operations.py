@@ -1,0 +1,86 @@
+"""What a person may do to a job: cancel it, send it again, drop it, say that it was sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, text
+
+from worker.ledger.lanes import note_waiting
+from worker.ledger.rows import Prio
+
+if TYPE_CHECKING:
+    from worker.ledger.clock import Now
+
+_CANCEL = text(
+    "UPDATE delivery SET state = 'cancelled', reason = :reason, body = NULL, worker = NULL,"
+    " claim = NULL, event = 'cancelled', updated_at = :now"
+    " WHERE job_id = :job_id AND state IN ('waiting', 'claimed', 'unknown', 'dead')"
+)
+_CANCELLABLE = text(
+    "SELECT job_id FROM delivery WHERE batch_id = :batch_id"
+    " AND state IN ('waiting', 'claimed') LIMIT :step"
+)
+_REVIVE = text(
+    "UPDATE delivery SET state = 'waiting', prio = :prio, due_at = :now, first_attempt_at = NULL,"
+    " resends = 0, expires_at = NULL, reason = :reason, event = NULL, updated_at = :now"
+    " WHERE job_id = :job_id AND state = :state AND body IS NOT NULL"
+    " AND kind IN ('send', 'batch', 'compose') RETURNING company, user_id, kind"
+)
+_MARK_SENT = text(
+    "UPDATE delivery SET state = 'sent', reason = :reason, body = NULL, event = 'sent',"
+    " updated_at = :now WHERE job_id = :job_id AND state = 'unknown'"
+)
+_RAW = text(
+    "SELECT body, reason FROM delivery WHERE job_id = :job_id AND kind = 'unreadable'"
+    " AND state IN ('dead', 'waiting')"
+)
+_FORGET = text("DELETE FROM delivery WHERE job_id = :job_id AND kind = 'unreadable'")
+STEP = 500
+
+
+def cancel(connection: Connection, now: Now, job_id: str, reason: str) -> bool:
+    """Cancel a job that is not in DATA and not final; whether it was cancelled."""
+    named = {"job_id": job_id, "reason": reason, "now": now.wall}
+    return connection.execute(_CANCEL, named).rowcount == 1
+
+
+def cancel_batch(connection: Connection, now: Now, batch_id: str, reason: str) -> int:
+    """Cancel some waiting jobs of a batch; call it again until it returns 0."""
+    jobs = connection.execute(_CANCELLABLE, {"batch_id": batch_id, "step": STEP}).scalars().all()
+    return sum(cancel(connection, now, job_id, reason) for job_id in jobs)
+
+
+def revive(connection: Connection, now: Now, job_id: str, *, state: str, reason: str) -> bool:
+    """Let a dead or unknown job wait again, with a fresh ``retry_for``; whether it could."""
+    row = connection.execute(
+        _REVIVE,
+        {
+            "job_id": job_id,
+            "state": state,
+            "prio": Prio.RETRY,
+            "reason": reason,
+            "now": now.wall,
+        },
+    ).first()
+    if row is None:
+        return False
+    note_waiting(connection, row.company, row.user_id, row.kind, now.wall)
+    return True
+
+
+def mark_sent(connection: Connection, now: Now, job_id: str, reason: str) -> bool:
+    """Say of an unknown job that it was sent; whether it was unknown."""
+    named = {"job_id": job_id, "reason": reason, "now": now.wall}
+    return connection.execute(_MARK_SENT, named).rowcount == 1
+
+
+def raw_envelope(connection: Connection, job_id: str) -> bytes | None:
+    """Read what was published, of a row that no worker could read."""
+    row = connection.execute(_RAW, {"job_id": job_id}).first()
+    return None if row is None else bytes(row.body)
+
+
+def forget_raw(connection: Connection, job_id: str) -> bool:
+    """Delete a row that no worker could read, once its envelope was handed on."""
+    return connection.execute(_FORGET, {"job_id": job_id}).rowcount == 1

@@ -1,0 +1,141 @@
+"""What goes into the ledger and comes out of it, as plain frozen values."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from worker.outcome import RecipientReply, RecipientState, Reply
+
+
+class State(StrEnum):
+    """Where a job is on its way."""
+
+    WAITING = "waiting"
+    CLAIMED = "claimed"
+    DATA = "data"
+    SENT = "sent"
+    DRAFTED = "drafted"
+    DEAD = "dead"
+    UNKNOWN = "unknown"
+    CANCELLED = "cancelled"
+
+
+FINAL = frozenset({State.SENT, State.DRAFTED, State.CANCELLED})
+"""States whose row needs its body no more; a dead job keeps it, a person may send it again."""
+
+
+class Prio:
+    """The order within a lane: what was tried before goes first."""
+
+    RETRY = 0
+    FIRST = 1
+
+
+UNREADABLE = "unreadable"
+"""The kind of a row that holds an envelope this version cannot read."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job on its way into the ledger.
+
+    ``body`` is the envelope as it was published. Times are Unix seconds.
+    """
+
+    job_id: str
+    company: str
+    user: str
+    kind: str
+    fingerprint: str
+    body: bytes
+    enqueued_at: float
+    due_at: float = 0.0
+    expires_at: float | None = None
+    batch_id: str | None = None
+    batch_index: int | None = None
+    idempotency_key: str | None = None
+    subject: str = ""
+    message_id: str = ""
+    reason: str = ""
+    state: State = State.WAITING
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A waiting job in a worker's hands, with one slot of each scope it comes under.
+
+    Attributes:
+        token: what begin, settle and release must show; good for one attempt.
+        not_before_steady: on the steady clock, before when it must not begin.
+        slots: how many slots the token holds.
+        probes: the held targets that this attempt tries out.
+        settled: the recipients that earlier attempts have settled, with the replies.
+    """
+
+    job_id: str
+    company: str
+    user: str
+    kind: str
+    body: bytes
+    token: str
+    not_before_steady: float
+    slots: int
+    attempts: int
+    first_attempt_at: float | None
+    date_at: float | None
+    enqueued_at: float
+    waiting_since_at: float
+    probes: tuple[str, ...] = ()
+    settled: tuple[RecipientReply, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """No job to take: look again at ``until_steady`` if anything blocks (``scope`` says what)."""
+
+    scope: str = ""
+    until_steady: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What one attempt came to, for the ledger.
+
+    Attributes:
+        state: the job's new state; WAITING for another attempt at ``due_at`` (Unix seconds).
+        counted: whether the attempt counts (a hold's does not).
+        event: the outcome to be published.
+        recipients: every recipient's last word so far.
+    """
+
+    state: State
+    outcome: str
+    reason: str = ""
+    due_at: float | None = None
+    counted: bool = True
+    reply: str = ""
+    transport: str = ""
+    event: str | None = None
+    recipients: tuple[RecipientReply, ...] = field(default=())
+    accepted: bool = False
+
+
+def dump_recipients(recipients: tuple[RecipientReply, ...]) -> str:
+    """Write recipients as the JSON of a row."""
+    return json.dumps(
+        [
+            [r.address, r.state.value, r.reply.code, r.reply.enhanced, r.reply.text]
+            for r in recipients
+        ],
+        ensure_ascii=False,
+    )
+
+
+def load_recipients(dumped: str) -> tuple[RecipientReply, ...]:
+    """Read the recipients of a row."""
+    return tuple(
+        RecipientReply(address, RecipientState(state), Reply(code, text, enhanced))
+        for address, state, code, enhanced, text in json.loads(dumped)
+    )

@@ -1,0 +1,193 @@
+"""Slots: take, begin, settle, release. The statements that hold the pace.
+
+Every function runs inside its caller's transaction and changes nothing unless it can do the whole.
+The proof of the bound is in ``worker/pace.py``; what it needs of these statements is that a slot
+which has begun is usable again only ``window_seconds`` after its settle, or long after its worker
+was found dead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, text
+
+from worker.errors import BeginRefused
+from worker.ledger.schema import NEVER
+from worker.pace import next_stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.ledger.clock import Now
+    from worker.pace import Limit
+
+DEAD_WORKER_GRACE_SECONDS = 90.0
+"""How long a slot rests whose worker died in DATA: what it had sent may still be on its way."""
+RECHECK_SECONDS = 0.25
+"""When to look again where every slot is in somebody's hands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Slots in hand: one of each scope, usable from ``not_before_steady`` on."""
+
+    not_before_steady: float
+    scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Nothing to take: look again at ``until_steady``; ``scope`` is what binds."""
+
+    scope: str
+    until_steady: float
+
+
+_ADD_SCOPE = text(
+    "INSERT INTO scope (id, next_steady) VALUES (:scope, :now) ON CONFLICT (id) DO NOTHING"
+)
+_STAMP = text("SELECT next_steady FROM scope WHERE id = :scope")
+_FREE = text(
+    "SELECT number, usable_steady FROM slot"
+    " WHERE scope = :scope AND number < :limit AND worker IS NULL AND usable_steady <= :until"
+    " ORDER BY usable_steady, number LIMIT 1"
+)
+_COUNT = text("SELECT count(*) FROM slot WHERE scope = :scope AND number < :limit")
+_ADD_SLOT = text(
+    "INSERT INTO slot (scope, number, usable_steady, window_seconds)"
+    " VALUES (:scope, :number, :usable, :window) ON CONFLICT (scope, number) DO NOTHING"
+)
+_NEXT_FREE = text(
+    "SELECT min(usable_steady) FROM slot"
+    " WHERE scope = :scope AND number < :limit AND worker IS NULL"
+)
+_TAKE = text(
+    "UPDATE slot SET worker = :worker, token = :token, window_seconds = :window"
+    " WHERE scope = :scope AND number = :number AND worker IS NULL"
+)
+_MOVE_STAMP = text("UPDATE scope SET next_steady = :next WHERE id = :scope")
+_BEGIN = text(
+    "UPDATE slot SET in_data = 1, usable_steady = :never"
+    " WHERE token = :token AND in_data = 0 AND usable_steady <= :now"
+)
+_SETTLE = text(
+    "UPDATE slot SET usable_steady = :now + window_seconds, worker = NULL, token = NULL,"
+    " in_data = 0 WHERE token = :token"
+)
+_RELEASE = text("UPDATE slot SET worker = NULL, token = NULL WHERE token = :token AND in_data = 0")
+_REAP = text(
+    "UPDATE slot SET worker = NULL, token = NULL, in_data = 0,"
+    " usable_steady = CASE WHEN in_data = 1 THEN :rest ELSE usable_steady END"
+    " WHERE worker = :worker"
+)
+
+
+def find_slots(
+    connection: Connection, now: Now, limits: Sequence[Limit], ahead_seconds: float
+) -> list[tuple[Limit, int, float]] | Blocked:
+    """Find one usable slot of each scope, without taking it.
+
+    The scopes are visited in the order given; the caller sorts them, so that no two transactions
+    wait for each other. A slot is (limit, number, when it may begin).
+    """
+    until = now.steady + ahead_seconds
+    found = []
+    for limit in limits:
+        stamp = connection.execute(_STAMP, {"scope": limit.scope}).scalar()
+        if stamp is None:
+            connection.execute(_ADD_SCOPE, {"scope": limit.scope, "now": now.steady})
+            stamp = now.steady
+        if stamp > until:
+            return Blocked(limit.scope, stamp - ahead_seconds)
+        named = {"scope": limit.scope, "limit": limit.limit}
+        free = connection.execute(_FREE, {**named, "until": until}).first()
+        if free is None and _add_missing(connection, now, limit):
+            free = connection.execute(_FREE, {**named, "until": until}).first()
+        if free is None:
+            at = connection.execute(_NEXT_FREE, named).scalar()
+            if at is None or at - ahead_seconds <= now.steady:
+                at = now.steady + RECHECK_SECONDS + ahead_seconds
+            return Blocked(limit.scope, at - ahead_seconds)
+        found.append((limit, free.number, max(stamp, free.usable_steady)))
+    return found
+
+
+def _add_missing(connection: Connection, now: Now, limit: Limit) -> bool:
+    """Add the slots that a new or raised limit lacks; whether any was missing.
+
+    Slots are never taken away when a limit is lowered: their rest still counts if it is raised.
+    """
+    named = {"scope": limit.scope, "limit": limit.limit}
+    if connection.execute(_COUNT, named).scalar() == limit.limit:
+        return False
+    connection.execute(
+        _ADD_SLOT,
+        [
+            {
+                "scope": limit.scope,
+                "number": number,
+                "usable": now.steady,
+                "window": limit.window_seconds,
+            }
+            for number in range(limit.limit)
+        ],
+    )
+    return True
+
+
+def take_slots(
+    connection: Connection,
+    now: Now,
+    found: Sequence[tuple[Limit, int, float]],
+    *,
+    worker: str,
+    token: str,
+) -> Taken:
+    """Take the slots that were found in this same transaction, and move the soft gap on."""
+    for limit, number, _ in found:
+        connection.execute(
+            _TAKE,
+            {
+                "scope": limit.scope,
+                "number": number,
+                "worker": worker,
+                "token": token,
+                "window": limit.window_seconds,
+            },
+        )
+        stamp = connection.execute(_STAMP, {"scope": limit.scope}).scalar_one()
+        moved = max(next_stamp(limit, stamp, now.steady), stamp)
+        connection.execute(_MOVE_STAMP, {"scope": limit.scope, "next": moved})
+    return Taken(
+        not_before_steady=max((at for _, _, at in found), default=now.steady),
+        scopes=tuple(limit.scope for limit, _, _ in found),
+    )
+
+
+def begin_slots(connection: Connection, now: Now, token: str, count: int) -> None:
+    """Mark the token's slots as in DATA; after this commit a byte of the mail may leave.
+
+    Raises:
+        BeginRefused: the token is spent, foreign or reaped, or a slot is not usable yet.
+    """
+    begun = connection.execute(_BEGIN, {"token": token, "now": now.steady, "never": NEVER}).rowcount
+    if begun != count:
+        raise BeginRefused(f"{begun} of {count} slots could begin: the claim is spent or too early")
+
+
+def settle_slots(connection: Connection, now: Now, token: str) -> int:
+    """Let the token's slots rest a whole window from now, when the reply has come; how many."""
+    return connection.execute(_SETTLE, {"token": token, "now": now.steady}).rowcount
+
+
+def release_slots(connection: Connection, token: str) -> int:
+    """Give slots back unused; only for a token whose MAIL was never sent. How many."""
+    return connection.execute(_RELEASE, {"token": token}).rowcount
+
+
+def reap_slots(connection: Connection, now: Now, worker: str) -> int:
+    """Free the slots of a dead worker; those in DATA rest long enough for what it had sent."""
+    rest = now.steady + DEAD_WORKER_GRACE_SECONDS
+    return connection.execute(_REAP, {"worker": worker, "rest": rest}).rowcount
