@@ -98,7 +98,9 @@ class Fact:
     """One outcome of one job: everything that metrics, logs and events say of it.
 
     Times are seconds; ``queue_wait_seconds`` runs from the producer's ``enqueued_at`` to the first
-    begin, ``delivery_seconds`` from the first command to the last reply.
+    begin, ``delivery_seconds`` from the first command to the last reply,
+    ``data_seconds`` from the commit of ``begin`` to it, ``slot_wait_seconds`` from when the job could
+    have gone.
     """
 
     outcome: Outcome
@@ -108,7 +110,7 @@ class Fact:
     user: str
     transport: str
     reason: str = ""
-    reply: Reply | None = None
+    reply: str = ""
     attempts: int = 0
     batch_id: str | None = None
     message_id: str | None = None
@@ -117,3 +119,4 @@ class Fact:
     queue_wait_seconds: float | None = None
     slot_wait_seconds: float | None = None
     delivery_seconds: float | None = None
+    data_seconds: float | None = None

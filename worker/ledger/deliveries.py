@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from worker.errors import BeginRefused
 from worker.ledger.lanes import note_waiting
-from worker.ledger.rows import FINAL, NewJob, Prio, Settlement, State, dump_recipients
+from worker.ledger.rows import FINAL, UNREADABLE, NewJob, Prio, Settlement, State, dump_recipients
 from worker.ledger.slots import begin_slots, release_slots, settle_slots
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ _SETTLE = text(
     "UPDATE delivery SET state = :state, reason = :reason, due_at = coalesce(:due_at, due_at),"
     " prio = :prio, worker = NULL, claim = NULL, body = CASE WHEN :final = 1 THEN NULL ELSE body END,"
     " recipients = :recipients, reply = :reply, event = coalesce(:event, event),"
-    " attempts = attempts + :extra, first_attempt_at = coalesce(first_attempt_at, :first),"
+    " attempts = attempts + :extra, backoff_seconds = backoff_seconds + :backoff, first_attempt_at = coalesce(first_attempt_at, :first),"
     " updated_at = :now"
     " WHERE job_id = :job_id AND claim = :token AND state IN ('claimed', 'data')"
     " RETURNING company, user_id, kind, attempts"
@@ -79,10 +79,10 @@ def accept(connection: Connection, now: Now, job: NewJob) -> bool:
     the same, as dead if it says something else.
     """
     if _insert(connection, now, job):
-        if job.state is State.WAITING:
+        if job.state is State.WAITING and job.kind != UNREADABLE:
             note_waiting(connection, job.company, job.user, job.kind, job.due_at)
         return True
-    if connection.execute(_HAS_ID, {"job_id": job.job_id}).first():
+    if has_row(connection, job.job_id):
         return False
     named = {"company": job.company, "kind": job.kind, "key": job.idempotency_key}
     first = connection.execute(_HAS_KEY, named).one()
@@ -129,6 +129,20 @@ def _insert(connection: Connection, now: Now, job: NewJob, **more: object) -> bo
         "now": now.wall,
     }
     return connection.execute(_INSERT, {**row, **more}).rowcount == 1
+
+
+def has_row(connection: Connection, job_id: str) -> bool:
+    """Whether some copy of a job is in the ledger already: its row is responsible for it."""
+    return connection.execute(_HAS_ID, {"job_id": job_id}).first() is not None
+
+
+def claim_new(connection: Connection, now: Now, job: NewJob, *, worker: str, token: str) -> bool:
+    """Write the row of a job that was tried without one, as claimed by its worker.
+
+    Whether it was new: where another copy has a row, that row is responsible.
+    """
+    require_worker(connection, worker)
+    return _insert(connection, now, replace(job, state=State.CLAIMED), worker=worker, claim=token)
 
 
 def require_worker(connection: Connection, worker: str) -> None:
@@ -247,6 +261,7 @@ def settle(
             "recipients": dump_recipients(settlement.recipients),
             "reply": settlement.reply,
             "event": settlement.event,
+            "backoff": settlement.backoff_seconds,
             "extra": int(settlement.counted and not begun),
             "first": now.wall if settlement.counted else None,
             "now": now.wall,

@@ -43,7 +43,7 @@ _DUE = text(
 )
 _NEXT = text("SELECT min(next_due_at) FROM lane WHERE next_due_at > :now")
 _HEAD = text(
-    "SELECT job_id, body, attempts, first_attempt_at, date_at, enqueued_at, due_at, accepted_at,"
+    "SELECT job_id, body, attempts, first_attempt_at, backoff_seconds, date_at, enqueued_at, due_at, accepted_at,"
     " recipients FROM delivery WHERE company = :company AND user_id = :user AND kind = :kind"
     " AND state = 'waiting' AND prio = :prio AND due_at <= :now ORDER BY due_at, seq LIMIT 1"
 )
@@ -131,6 +131,7 @@ def take(
         slots=len(taken.scopes),
         attempts=head.attempts,
         first_attempt_at=head.first_attempt_at,
+        backoff_seconds=head.backoff_seconds,
         date_at=head.date_at,
         enqueued_at=head.enqueued_at,
         waiting_since_at=max(head.accepted_at, head.due_at),

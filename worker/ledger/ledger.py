@@ -108,7 +108,7 @@ class Ledger:
         """Record an attempt's outcome, let its slots rest, end the hold it probed."""
 
         def operation(connection: Connection, now: Now) -> bool:
-            if settlement.accepted:
+            if settlement.answered:
                 holds.clear_probed(connection, token)
             else:
                 holds.end_probes(connection, token)

@@ -23,7 +23,7 @@ _CANCELLABLE = text(
 )
 _REVIVE = text(
     "UPDATE delivery SET state = 'waiting', prio = :prio, due_at = :now, first_attempt_at = NULL,"
-    " resends = 0, expires_at = NULL, reason = :reason, event = NULL, updated_at = :now"
+    " resends = 0, backoff_seconds = 0, expires_at = NULL, reason = :reason, event = NULL, updated_at = :now"
     " WHERE job_id = :job_id AND state = :state AND body IS NOT NULL"
     " AND kind IN ('send', 'batch', 'compose') RETURNING company, user_id, kind"
 )
@@ -35,8 +35,12 @@ _RAW = text(
     "SELECT body, reason FROM delivery WHERE job_id = :job_id AND kind = 'unreadable'"
     " AND state IN ('dead', 'waiting')"
 )
+_HELD_RAW = text(
+    "SELECT job_id FROM delivery WHERE kind = 'unreadable' AND state = 'waiting' LIMIT :step"
+)
 _FORGET = text("DELETE FROM delivery WHERE job_id = :job_id AND kind = 'unreadable'")
 STEP = 500
+"""How many rows one transaction changes at the most."""
 
 
 def cancel(connection: Connection, now: Now, job_id: str, reason: str) -> bool:
@@ -79,6 +83,11 @@ def raw_envelope(connection: Connection, job_id: str) -> bytes | None:
     """Read what was published, of a row that no worker could read."""
     row = connection.execute(_RAW, {"job_id": job_id}).first()
     return None if row is None else bytes(row.body)
+
+
+def held_unreadable(connection: Connection) -> list[str]:
+    """List some rows that wait for a worker that can read them."""
+    return list(connection.execute(_HELD_RAW, {"step": STEP}).scalars())
 
 
 def forget_raw(connection: Connection, job_id: str) -> bool:

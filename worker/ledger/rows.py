@@ -84,6 +84,7 @@ class Claim:
     slots: int
     attempts: int
     first_attempt_at: float | None
+    backoff_seconds: float
     date_at: float | None
     enqueued_at: float
     waiting_since_at: float
@@ -105,8 +106,10 @@ class Settlement:
 
     Attributes:
         state: the job's new state; WAITING for another attempt at ``due_at`` (Unix seconds).
+        backoff_seconds: how much of the wait until then counts against ``retry_for``.
         counted: whether the attempt counts (a hold's does not).
         event: the outcome to be published.
+        accepted: whether the server took the mail in this attempt, so that its window counts it.
         recipients: every recipient's last word so far.
     """
 
@@ -114,12 +117,18 @@ class Settlement:
     outcome: str
     reason: str = ""
     due_at: float | None = None
+    backoff_seconds: float = 0.0
     counted: bool = True
     reply: str = ""
     transport: str = ""
     event: str | None = None
     recipients: tuple[RecipientReply, ...] = field(default=())
     accepted: bool = False
+
+    @property
+    def answered(self) -> bool:
+        """Whether the server answered this mail, so that server and credential work."""
+        return bool(self.reply) and self.outcome not in {"held", "unknown"}
 
 
 def dump_recipients(recipients: tuple[RecipientReply, ...]) -> str:

@@ -70,6 +70,9 @@ delivery = Table(
     Column("date_at", Float),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("resends", Integer, nullable=False, server_default="0"),
+    # The sum of the back-offs so far: what ``retry_for`` is measured by, so that held time and
+    # waiting for a slot do not count.
+    Column("backoff_seconds", Float, nullable=False, server_default="0"),
     Column("on_unknown", String(16), nullable=False, server_default="hold"),
     Column("resend_after_seconds", Float, nullable=False, server_default="600"),
     Column("first_attempt_at", Float),

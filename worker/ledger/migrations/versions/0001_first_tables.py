@@ -68,6 +68,7 @@ def upgrade() -> None:
         sa.Column("date_at", sa.Float(), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("resends", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("backoff_seconds", sa.Float(), server_default="0", nullable=False),
         sa.Column("on_unknown", sa.String(length=16), server_default="hold", nullable=False),
         sa.Column("resend_after_seconds", sa.Float(), server_default="600", nullable=False),
         sa.Column("first_attempt_at", sa.Float(), nullable=True),

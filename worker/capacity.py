@@ -1,0 +1,67 @@
+"""What may be in flight at once in this process: by kind, by server, by account.
+
+Batches get less than single sends, and no server or account gets all of it, so that a server that
+hangs delays nobody else.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from config.effective import EffectiveSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """The bounds: how many deliveries of a kind, to a server, of an account."""
+
+    kinds: Mapping[str, int] = field(default_factory=lambda: {"send": 128, "batch": 96})
+    server: int = 64
+    account: int = 64
+
+
+class Capacity:
+    """Counts what is in flight; thread-safe, never blocks."""
+
+    def __init__(self, caps: Caps | None = None) -> None:
+        self._caps = caps or Caps()
+        self._lock = threading.Lock()
+        self._in_flight: Counter[tuple[str, str]] = Counter()
+
+    def _bounds(self, settings: EffectiveSettings) -> dict[tuple[str, str], int]:
+        # A batch leaves a quarter of each server and account to single sends.
+        share = 0.75 if settings.kind == "batch" else 1.0
+        return {
+            ("kind", settings.kind): self._caps.kinds.get(settings.kind, self._caps.account),
+            ("server", settings.server): int(self._caps.server * share),
+            ("account", settings.account): int(self._caps.account * share),
+        }
+
+    def try_enter(self, settings: EffectiveSettings) -> bool:
+        """Take a place for one delivery under these settings; False where none is free."""
+        bounds = self._bounds(settings)
+        with self._lock:
+            if any(self._in_flight[key] >= bound for key, bound in bounds.items()):
+                return False
+            self._in_flight.update(bounds.keys())
+            return True
+
+    def leave(self, settings: EffectiveSettings) -> None:
+        """Give the place back."""
+        with self._lock:
+            for key in self._bounds(settings):
+                self._in_flight[key] -= 1
+                if not self._in_flight[key]:
+                    del self._in_flight[key]
+
+    @property
+    def in_flight(self) -> int:
+        """How many deliveries are in flight now."""
+        with self._lock:
+            return sum(n for (kind, _), n in self._in_flight.items() if kind == "kind")

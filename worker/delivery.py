@@ -1,0 +1,323 @@
+"""The story of one job, from the moment it may go to the moment its outcome is recorded.
+
+Read it top to bottom. It imports no library: what it needs of the world (ledger, transports,
+clock, randomness) is passed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from worker.errors import BeginRefused, Deferred, Held, LedgerUnavailable, Rejected, Unknown
+from worker.ledger.rows import Settlement, State
+from worker.outcome import Fact, Outcome, RecipientState, Reply
+from worker.retry import next_delay_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from config.effective import EffectiveSettings
+    from producers.job import Job
+    from worker.ledger.ledger import Ledger
+    from worker.outcome import RecipientReply, Transmission
+    from worker.tickets import Ticket
+    from worker.transports.base import Mail, Transport
+
+SETTLE_AGAIN_SECONDS = 1.0
+
+
+class Tools(NamedTuple):
+    """What a delivery needs of the world.
+
+    Attributes:
+        transports: by name.
+        render: makes the mail's bytes from job, settings and date (Unix seconds), for the
+            recipients that are left; raises Rejected where it can't be rendered.
+        sender_refused: why this sender may not send, or None.
+        random: a number in [0, 1) for the back-off.
+        report: what is told of every outcome.
+    """
+
+    ledger: Ledger
+    transports: Mapping[str, Transport]
+    render: Callable[[Job, EffectiveSettings, float, frozenset[str]], Mail]
+    sender_refused: Callable[[Job, EffectiveSettings], str | None]
+    random: Callable[[], float]
+    report: Callable[[Fact], None]
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One attempt of one job under the settings in force."""
+
+    tools: Tools
+    job: Job
+    settings: EffectiveSettings
+    ticket: Ticket
+    started_steady: float = 0.0
+    begun_steady: float = 0.0
+
+    async def run(self) -> None:
+        """Deliver the job, or record why not; afterwards its row says what became of it.
+
+        Raises:
+            LedgerUnavailable: before anything left; the job is as it was.
+        """
+        refusal = self._refusal()
+        if refusal is not None:
+            await self._settle(_dead(refusal))
+            return
+        try:
+            settled = frozenset(r.address for r in self.ticket.settled if not _is_open(r))
+            mail = self.tools.render(self.job, self.settings, self.ticket.date_at, settled)
+            await self._wait_for_its_time()
+            self.started_steady = self.tools.ledger.now().steady
+            transport = self.tools.transports[self.settings.transport]
+            transmission = await transport.deliver(mail, self.settings, self._begin)
+        except BeginRefused as refused:
+            await self._give_up_ticket(str(refused))
+        except Held as held:
+            await self._hold(held)
+        except Deferred as deferred:
+            await self._defer(deferred)
+        except Rejected as rejected:
+            await self._settle(_dead(rejected.reason, rejected.reply, rejected.recipients))
+        except Unknown as unknown:
+            await self._lose(unknown.reason)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._cut_short())
+            raise
+        except Exception:
+            await self._give_up_ticket("a fault in Postmeter")
+            raise
+        else:
+            await self._conclude(transmission)
+
+    def _refusal(self) -> str | None:
+        """Why this job must not be sent at all, or None."""
+        now = self.tools.ledger.now().wall
+        if self.job.expires_at is not None and self.job.expires_at.timestamp() <= now:
+            return "expired: expires_at passed before it could be sent"
+        return self.tools.sender_refused(self.job, self.settings)
+
+    async def _wait_for_its_time(self) -> None:
+        """Wait until the server is likely to be ready for the mail just when its slot is."""
+        not_before = self.ticket.not_before_steady
+        if not_before is None:
+            return
+        transport = self.tools.transports[self.settings.transport]
+        lead = transport.lead_seconds(self.settings)
+        early = not_before - lead - self.tools.ledger.now().steady
+        if early > 0:
+            await self.tools.sleep(early)
+
+    async def _begin(self) -> None:
+        """Commit in the ledger that the mail leaves now; only then may its first byte leave."""
+        not_before = self.ticket.not_before_steady
+        if not_before is not None:
+            while (early := not_before - self.tools.ledger.now().steady) > 0:
+                await self.tools.sleep(early)
+        await self.ticket.begin(
+            transport=self.settings.transport,
+            on_unknown=self.settings.on_unknown,
+            resend_after_seconds=self.settings.reply_timeout_seconds,
+        )
+        self.begun_steady = self.tools.ledger.now().steady
+
+    async def _conclude(self, transmission: Transmission) -> None:
+        """The server has answered every step: each recipient is accepted, refused or deferred."""
+        recipients = _merged(self.ticket.settled, transmission.recipients)
+        deferred = [r for r in recipients if r.state is RecipientState.DEFERRED]
+        if deferred:
+            words = transmission.reply or deferred[0].reply
+            await self._defer(
+                Deferred(
+                    f"{len(deferred)} of {len(recipients)} recipients deferred: "
+                    f"{deferred[0].reply}",
+                    reply=words,
+                    recipients=recipients,
+                ),
+                accepted=transmission.reply is not None,
+            )
+            return
+        await self._settle(_ended(recipients, transmission.reply))
+
+    async def _defer(self, deferred: Deferred, *, accepted: bool = False) -> None:
+        """This mail later, unless its time is over."""
+        recipients = _merged(self.ticket.settled, deferred.recipients)
+        delay = next_delay_seconds(
+            self.ticket.attempts + 1,
+            spent_seconds=self.ticket.backoff_seconds,
+            retry_for_seconds=self.settings.retry_for_seconds,
+            random=self.tools.random(),
+            retry_after_seconds=deferred.retry_after_seconds,
+        )
+        if delay is None:
+            over = f"out of time after {self.ticket.attempts + 1} attempts: {deferred.reason}"
+            ended = _ended(recipients, deferred.reply, over) if recipients else _dead(over)
+            await self._settle(replace(ended, reply=str(deferred.reply or ""), accepted=accepted))
+            return
+        await self._settle(
+            Settlement(
+                State.WAITING,
+                Outcome.DEFERRED,
+                reason=deferred.reason,
+                due_at=self.tools.ledger.now().wall + delay,
+                backoff_seconds=delay,
+                reply=str(deferred.reply or ""),
+                event=Outcome.DEFERRED,
+                recipients=recipients,
+                accepted=accepted,
+            )
+        )
+
+    async def _hold(self, held: Held) -> None:
+        """Not this mail's fault: hold the target, and let the mail wait uncounted."""
+        await self.tools.ledger.hold(
+            str(held.target),
+            held.reason,
+            token=self.ticket.token if str(held.target) in self.ticket.probes else "",
+            probe_after_seconds=held.retry_after_seconds,
+        )
+        now = self.tools.ledger.now().wall
+        if held.mail_sent:
+            await self._settle(
+                Settlement(
+                    State.WAITING,
+                    Outcome.HELD,
+                    reason=held.reason,
+                    due_at=now,
+                    counted=False,
+                    reply=str(held.reply or ""),
+                    recipients=self.ticket.settled,
+                )
+            )
+            return
+        await self.ticket.put_back(due_at=now, reason=held.reason)
+        self._report(Outcome.HELD, held.reason, held.reply)
+
+    async def _lose(self, reason: str) -> None:
+        """DATA was begun and no reply came: say so, and let the settings decide what next."""
+        later = self.tools.ledger.now().wall + self.settings.reply_timeout_seconds
+        await self._settle(
+            Settlement(
+                State.UNKNOWN,
+                Outcome.UNKNOWN,
+                reason=reason,
+                due_at=later,
+                event=Outcome.UNKNOWN,
+                recipients=self.ticket.settled,
+            )
+        )
+
+    async def _cut_short(self) -> None:
+        """The process ends: what was in DATA is unknown, everything else waits."""
+        if self.ticket.begun:
+            await self._lose("the worker was stopped before the server replied")
+        else:
+            await self._give_up_ticket("the worker was stopped")
+
+    async def _give_up_ticket(self, reason: str) -> None:
+        """Nothing left, so the job waits on; a ticket that is spent changes nothing."""
+        if self.ticket.begun:
+            await self._lose(reason)
+        else:
+            await self.ticket.put_back(due_at=self.tools.ledger.now().wall, reason=reason)
+
+    async def _settle(self, settlement: Settlement) -> None:
+        """Record the outcome, as often as it takes: a reply must not be forgotten."""
+        while True:
+            try:
+                await self.ticket.settle(settlement)
+                break
+            except LedgerUnavailable:
+                if not self.ticket.begun:
+                    raise
+                await self.tools.sleep(SETTLE_AGAIN_SECONDS)
+            except BeginRefused:
+                return  # this worker was reaped: the row is another's now
+        self._report(
+            Outcome(settlement.outcome), settlement.reason, settlement.reply, settlement.recipients
+        )
+
+    def _report(
+        self,
+        outcome: Outcome,
+        reason: str,
+        reply: Reply | str | None,
+        recipients: tuple[RecipientReply, ...] = (),
+    ) -> None:
+        now = self.tools.ledger.now()
+        started, begun = self.started_steady, self.begun_steady
+        self.tools.report(
+            Fact(
+                outcome=outcome,
+                job_id=self.job.id,
+                kind=self.job.kind,
+                company=self.settings.context,
+                user=self.settings.user,
+                transport=self.settings.transport,
+                reason=reason,
+                reply=str(reply or ""),
+                attempts=self.ticket.attempts + int(self.ticket.begun),
+                batch_id=self.job.batch_id,
+                message_id=self.job.message_id,
+                traceparent=self.job.traceparent,
+                recipients=recipients,
+                queue_wait_seconds=max(0.0, now.wall - self.job.enqueued_at.timestamp()),
+                slot_wait_seconds=max(0.0, now.wall - self.ticket.waiting_since_at),
+                delivery_seconds=now.steady - started if started else None,
+                data_seconds=now.steady - begun if begun else None,
+            )
+        )
+
+
+def _is_open(recipient: RecipientReply) -> bool:
+    return recipient.state is RecipientState.DEFERRED
+
+
+def _merged(
+    earlier: tuple[RecipientReply, ...], later: tuple[RecipientReply, ...]
+) -> tuple[RecipientReply, ...]:
+    """Every recipient's last word, in the order in which they were first heard of."""
+    last = {r.address: r for r in earlier}
+    last.update({r.address: r for r in later})
+    return tuple(last.values())
+
+
+def _ended(
+    recipients: tuple[RecipientReply, ...], reply: Reply | None, over: str = ""
+) -> Settlement:
+    """No recipient is left to try: sent if the server ever took the mail for one, else dead."""
+    missed = [r for r in recipients if r.state is not RecipientState.ACCEPTED]
+    if len(missed) == len(recipients):
+        words = over or f"no recipient was accepted: {missed[0].reply}"
+        return _dead(words, reply or missed[0].reply, recipients)
+    reason = ""
+    if missed:
+        reason = f"{len(missed)} of {len(recipients)} recipients missed: {missed[0].reply}"
+    return Settlement(
+        State.SENT,
+        Outcome.SENT,
+        reason=reason,
+        reply=str(reply or ""),
+        event=Outcome.SENT,
+        recipients=recipients,
+        accepted=reply is not None,
+    )
+
+
+def _dead(
+    reason: str, reply: Reply | None = None, recipients: tuple[RecipientReply, ...] = ()
+) -> Settlement:
+    return Settlement(
+        State.DEAD,
+        Outcome.DEAD,
+        reason=reason,
+        reply=str(reply or ""),
+        event=Outcome.DEAD,
+        recipients=recipients,
+    )

@@ -1,0 +1,174 @@
+"""Taking jobs in: each becomes one row of the ledger, or goes straight to delivery.
+
+Nothing is acknowledged before its row has committed. A single send, and a batch job that no limit
+binds, is delivered in the same call: its row is written when it begins. Whatever else waits in
+the ledger: a slot, a date, a hold, settings that are not there yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from config.errors import ConfigError
+from producers.envelope import decode
+from producers.errors import InvalidEnvelope
+from worker.delivery import Delivery
+from worker.holding import targets_of
+from worker.ledger import deliveries, operations
+from worker.ledger.lanes import Lane
+from worker.ledger.rows import UNREADABLE, NewJob, State
+from worker.pace import limits_of
+from worker.tickets import DirectTicket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    from config.effective import EffectiveSettings
+    from producers.job import Job
+    from worker.capacity import Capacity
+    from worker.delivery import Tools
+    from worker.holding import Holding
+    from worker.ledger.clock import Now
+    from worker.pump import Pump
+
+SYSTEM = "_system"
+
+
+class Gate(NamedTuple):
+    """What decides whether a job may go at once.
+
+    Attributes:
+        resolve: the settings in force for company, user and kind; raises ConfigError.
+        holding: what is held now, as this process last read it.
+        new_token: a name for one attempt that no other has.
+    """
+
+    resolve: Callable[[str | None, str | None, str], EffectiveSettings]
+    holding: Holding
+    capacity: Capacity
+    new_token: Callable[[], str]
+
+
+class Intake:
+    """The actors ``send`` and ``batch``: from an envelope to a row or a delivery."""
+
+    def __init__(self, tools: Tools, gate: Gate, pump: Pump, worker: str) -> None:
+        self._tools = tools
+        self._gate = gate
+        self._pump = pump
+        self._worker = worker
+
+    async def take_in(self, envelope: bytes, queue_name: str, *, redelivered: bool = False) -> None:
+        """Make sure that a message is answered for; afterwards it may be acknowledged.
+
+        Raises:
+            LedgerUnavailable: nothing was recorded; the message must come again.
+        """
+        try:
+            job = decode(envelope, queue_name)
+        except InvalidEnvelope as invalid:
+            state = State.WAITING if invalid.hold else State.DEAD
+            await self._tools.ledger.accept(self.unreadable(envelope, invalid.reason, state))
+            return
+        new = self._row_of(job, envelope)
+        if redelivered and await self._tools.ledger.run(partial(_known, job_id=job.id)):
+            return
+        settings = self._free_to_go(job)
+        if settings is None:
+            if await self._tools.ledger.accept(new):
+                self._pump.nudge(Lane(new.company, new.user, new.kind))
+            return
+        try:
+            ticket = DirectTicket(self._tools.ledger, self._worker, new, self._gate.new_token())
+            await Delivery(self._tools, job, settings, ticket).run()
+        finally:
+            self._gate.capacity.leave(settings)
+
+    def _free_to_go(self, job: Job) -> EffectiveSettings | None:
+        """The settings of a job that waits for nothing, with its place in flight taken."""
+        now = self._tools.ledger.now().wall
+        if job.send_at is not None and job.send_at.timestamp() > now:
+            return None
+        try:
+            settings = self._gate.resolve(job.company, job.user, job.kind)
+        except ConfigError:
+            return None
+        if settings.held_reason is not None or limits_of(settings):
+            return None
+        if self._gate.holding.blocks(targets_of(settings)):
+            return None
+        return settings if self._gate.capacity.try_enter(settings) else None
+
+    def _row_of(self, job: Job, envelope: bytes) -> NewJob:
+        now = self._tools.ledger.now().wall
+        return NewJob(
+            job_id=job.id,
+            company=job.company or SYSTEM,
+            user=job.user or "",
+            kind=job.kind,
+            fingerprint=job.fingerprint(),
+            body=envelope,
+            enqueued_at=job.enqueued_at.timestamp(),
+            due_at=now if job.send_at is None else max(now, job.send_at.timestamp()),
+            expires_at=None if job.expires_at is None else job.expires_at.timestamp(),
+            batch_id=job.batch_id,
+            batch_index=job.batch_index,
+            idempotency_key=job.idempotency_key,
+            subject=job.subject,
+            message_id=job.message_id,
+        )
+
+    def unreadable(self, envelope: bytes, reason: str, state: State) -> NewJob:
+        """The row of a message that is no job: its name is the digest of its bytes.
+
+        The same bytes come to the same row, however often they are delivered.
+        """
+        digest = hashlib.sha256(envelope).hexdigest()
+        return NewJob(
+            job_id=f"raw-{digest[:32]}",
+            company=SYSTEM,
+            user="",
+            kind=UNREADABLE,
+            fingerprint=digest,
+            body=envelope,
+            enqueued_at=self._tools.ledger.now().wall,
+            reason=reason,
+            state=state,
+        )
+
+    async def bury(self, envelope: bytes, reason: str) -> None:
+        """Keep a message among the dead letters, because no actor could deal with it.
+
+        Raises:
+            LedgerUnavailable: nothing was recorded; the message must come again.
+        """
+        await self._tools.ledger.accept(self.unreadable(envelope, reason, State.DEAD))
+
+    async def read_again(self, queue_name: str) -> int:
+        """Take in what an older worker held as unreadable; how many rows were read now."""
+        ledger = self._tools.ledger
+        read = 0
+        for job_id in await ledger.run(lambda c, _: operations.held_unreadable(c)):
+            envelope = await ledger.run(
+                lambda c, _, job_id=job_id: operations.raw_envelope(c, job_id)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            )
+            if envelope is None:
+                continue
+            try:
+                decode(envelope, queue_name)
+            except InvalidEnvelope:
+                continue
+            await self.take_in(envelope, queue_name)
+            await ledger.run(
+                lambda c, _, job_id=job_id: operations.forget_raw(c, job_id)  # type: ignore[misc]  # as above
+            )
+            read += 1
+        return read
+
+
+def _known(connection: Connection, _now: Now, *, job_id: str) -> bool:
+    return deliveries.has_row(connection, job_id)
