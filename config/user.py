@@ -1,0 +1,154 @@
+"""``users/<user>.toml``: the Email tab of one user, of the system or of a company."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+
+from config.table import Table
+from config.values import (  # noqa: TC001 - pydantic reads the annotations
+    Address,
+    Addresses,
+    AuthenticationModel,
+    Compose,
+    Line,
+    MailFormat,
+    PerMinute,
+    SendBatch,
+    Senders,
+    SendMailer,
+)
+
+
+class Email(Table):
+    """``[email]``: who the user is to a mail server and to readers."""
+
+    address: Address | None = Field(
+        default=None,
+        title="From",
+        description="The user's own address: the sender of emails that name none.",
+        examples=["jane@example.nz"],
+        json_schema_extra={"range": "an address"},
+    )
+    display_name: str = Field(
+        default="",
+        max_length=200,
+        pattern=r"^[^\r\n\x00]*$",
+        description="The name shown beside the address.",
+        examples=["Jane Doe"],
+        json_schema_extra={"range": "text on one line"},
+    )
+    username: Line | None = Field(
+        default=None,
+        title="SMTP User Name",
+        description="The name to log in with.",
+        examples=["jane@example.nz"],
+    )
+    password: SecretStr | None = Field(
+        default=None,
+        title="SMTP Password",
+        description="The password itself; better in a file of its own.",
+        examples=["…"],
+        json_schema_extra={"range": "a secret"},
+    )
+    password_file: Line | None = Field(
+        default=None,
+        description="The file that holds the password, beside this one; nobody else may read it.",
+        examples=["jane.secret"],
+        json_schema_extra={"range": "a file"},
+    )
+    authentication_model: AuthenticationModel | None = Field(
+        default=None,
+        title="Authentication Model",
+        description="Counts where the context has allow_user_override.",
+        examples=["basic"],
+    )
+    compose: Compose | None = Field(
+        default=None,
+        title="Compose",
+        description="Counts where the context has compose_allow_user_selection.",
+        examples=["accredo-mailer"],
+    )
+    send_batch: SendBatch | None = Field(
+        default=None,
+        title="Send Batch",
+        description="Counts where the context has send_batch_allow_user_selection.",
+        examples=["smtp"],
+    )
+    send_mailer: SendMailer | None = Field(
+        default=None,
+        title="Send Mailer",
+        description="Counts where the context has send_mailer_allow_user_selection.",
+        examples=["smtp"],
+    )
+    mail_format: MailFormat = Field(
+        default="html",
+        title="Mail Format",
+        description="The form of the drafts that this user composes.",
+        examples=["html"],
+    )
+    signature: str = Field(
+        default="",
+        title="Signature",
+        max_length=65_536,
+        description="The user's signature; the context's follows it.",
+        examples=["Jane Doe, Accounts"],
+    )
+    override_company_signature: bool = Field(
+        default=False,
+        title="Override Company Signature",
+        description="Whether the user's signature stands alone.",
+        examples=[False],
+    )
+    reply_to: Addresses = Field(
+        default=(),
+        title="Reply To",
+        description="Where answers go, for drafts and jobs that ask for the user's defaults.",
+        examples=[["accounts@example.nz"]],
+        json_schema_extra={"range": "addresses"},
+    )
+    cc: Addresses = Field(
+        default=(),
+        title="Cc",
+        description="Copies, for drafts and jobs that ask for the user's defaults.",
+        examples=[["accounts@example.nz"]],
+        json_schema_extra={"range": "addresses"},
+    )
+    bcc: Addresses = Field(
+        default=(),
+        title="Bcc",
+        description="Blind copies, for drafts and jobs that ask for the user's defaults.",
+        examples=[["archive@example.nz"]],
+        json_schema_extra={"range": "addresses"},
+    )
+    request_read_receipt: bool = Field(
+        default=False,
+        title="Request Read Receipt",
+        description="Asks the reader's program for a receipt.",
+        examples=[False],
+    )
+    mailbox_emails_per_min: PerMinute | None = Field(
+        default=None,
+        description="The most emails in any minute through this mailbox, batch and single. Absent: "
+        "no limit; `oauth2` sets 30.",
+        examples=[25],
+    )
+    mailbox_connections: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="The most connections at a time with this mailbox. Absent: no limit of its "
+        "own; `oauth2` sets 3.",
+        examples=[3],
+    )
+    allowed_from: Senders = Field(
+        default=(),
+        description="Further sender addresses, or whole domains as `@example.nz`.",
+        examples=[["sales@example.nz"]],
+        json_schema_extra={"range": "addresses or @domains"},
+    )
+
+
+class UserSettings(Table):
+    """A user's file."""
+
+    email: Email = Email()
