@@ -44,6 +44,31 @@ format: $(DEV) ## rewrite the code in the house format
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
+PYTEST := $(BIN)/pytest
+SUITES ?= tests
+
+.PHONY: test
+test: lint ## lint, then every suite; installs Debian packages only if it may
+	@POSTFIX_ROOT="$$(tests/support/packages.sh)" $(PYTEST) -q -m "not slow" $(SUITES)
+
+.PHONY: unit
+unit: $(DEV) ## the tests that need no server
+	@$(PYTEST) -q tests/unit tests/contract
+
+.PHONY: demo
+demo: $(RUNTIME) ## 90 s: limits held while a worker is killed (BROKER=rabbitmq for a private one)
+ifeq ($(BROKER),embedded)
+	@$(BIN)/postmeter demo
+else
+	@tests/support/packages.sh >/dev/null
+	@$(BIN)/python -m tests.support.with_rabbitmq $(BIN)/postmeter demo --broker-url
+endif
+
+.PHONY: prove
+prove: $(DEV) ## up to 45 min: the limits and losses at the receiving server, as a table
+	@tests/support/packages.sh >/dev/null
+	@$(BIN)/python -m tests.prove
+
 .PHONY: clean
 clean: ## remove what the other tasks made
 	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

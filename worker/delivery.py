@@ -7,6 +7,7 @@ clock, randomness) is passed in.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,6 +39,7 @@ class Tools(NamedTuple):
         sender_refused: why this sender may not send, or None.
         random: a number in [0, 1) for the back-off.
         report: what is told of every outcome.
+        on_fault: what is told of a fault in Postmeter, with the job's id.
     """
 
     ledger: Ledger
@@ -46,6 +48,7 @@ class Tools(NamedTuple):
     sender_refused: Callable[[Job, EffectiveSettings], str | None]
     random: Callable[[], float]
     report: Callable[[Fact], None]
+    on_fault: Callable[[str, Exception], None]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
@@ -64,11 +67,11 @@ class Delivery:
         """Deliver the job, or record why not; afterwards its row says what became of it.
 
         Raises:
-            LedgerUnavailable: before anything left; the job is as it was.
+            LedgerUnavailable: before anything left; a job without a row must come again.
         """
         refusal = self._refusal()
         if refusal is not None:
-            await self._settle(_dead(refusal))
+            await self._settle(dead(refusal))
             return
         try:
             settled = frozenset(r.address for r in self.ticket.settled if not _is_open(r))
@@ -84,15 +87,19 @@ class Delivery:
         except Deferred as deferred:
             await self._defer(deferred)
         except Rejected as rejected:
-            await self._settle(_dead(rejected.reason, rejected.reply, rejected.recipients))
+            await self._settle(dead(rejected.reason, rejected.reply, rejected.recipients))
         except Unknown as unknown:
             await self._lose(unknown.reason)
+        except LedgerUnavailable:
+            if not self.ticket.has_row:
+                raise
+            await self._put_back_once_possible("the ledger was away")
         except asyncio.CancelledError:
             await asyncio.shield(self._cut_short())
             raise
-        except Exception:
-            await self._give_up_ticket("a fault in Postmeter")
-            raise
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must not lose or repeat the mail
+            self.tools.on_fault(self.job.id, fault)
+            await self._blame(fault)
         else:
             await self._conclude(transmission)
 
@@ -157,7 +164,7 @@ class Delivery:
         )
         if delay is None:
             over = f"out of time after {self.ticket.attempts + 1} attempts: {deferred.reason}"
-            ended = _ended(recipients, deferred.reply, over) if recipients else _dead(over)
+            ended = _ended(recipients, deferred.reply, over) if recipients else dead(over)
             await self._settle(replace(ended, reply=str(deferred.reply or ""), accepted=accepted))
             return
         await self._settle(
@@ -219,6 +226,22 @@ class Delivery:
             await self._lose("the worker was stopped before the server replied")
         else:
             await self._give_up_ticket("the worker was stopped")
+
+    async def _put_back_once_possible(self, reason: str) -> None:
+        """A claimed job is this worker's until it is put back, however long that takes."""
+        while True:
+            await self.tools.sleep(SETTLE_AGAIN_SECONDS)
+            with suppress(LedgerUnavailable):
+                await self._give_up_ticket(reason)
+                return
+
+    async def _blame(self, fault: Exception) -> None:
+        """A fault in Postmeter itself: later, with back-off; after begin nobody knows."""
+        reason = f"a fault in Postmeter: {type(fault).__name__}"
+        if self.ticket.begun:
+            await self._lose(reason)
+        else:
+            await self._defer(Deferred(reason, mail_sent=False))
 
     async def _give_up_ticket(self, reason: str) -> None:
         """Nothing left, so the job waits on; a ticket that is spent changes nothing."""
@@ -295,7 +318,7 @@ def _ended(
     missed = [r for r in recipients if r.state is not RecipientState.ACCEPTED]
     if len(missed) == len(recipients):
         words = over or f"no recipient was accepted: {missed[0].reply}"
-        return _dead(words, reply or missed[0].reply, recipients)
+        return dead(words, reply or missed[0].reply, recipients)
     reason = ""
     if missed:
         reason = f"{len(missed)} of {len(recipients)} recipients missed: {missed[0].reply}"
@@ -310,9 +333,10 @@ def _ended(
     )
 
 
-def _dead(
+def dead(
     reason: str, reply: Reply | None = None, recipients: tuple[RecipientReply, ...] = ()
 ) -> Settlement:
+    """Kept with its reason until a person decides."""
     return Settlement(
         State.DEAD,
         Outcome.DEAD,

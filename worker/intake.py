@@ -18,6 +18,7 @@ from worker.delivery import Delivery
 from worker.holding import targets_of
 from worker.ledger import deliveries, operations
 from worker.ledger.lanes import Lane
+from worker.ledger.newcomers import SYSTEM, row_of
 from worker.ledger.rows import UNREADABLE, NewJob, State
 from worker.pace import limits_of
 from worker.tickets import DirectTicket
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from worker.holding import Holding
     from worker.ledger.clock import Now
     from worker.pump import Pump
-
-SYSTEM = "_system"
 
 
 class Gate(NamedTuple):
@@ -74,7 +73,7 @@ class Intake:
             state = State.WAITING if invalid.hold else State.DEAD
             await self._tools.ledger.accept(self.unreadable(envelope, invalid.reason, state))
             return
-        new = self._row_of(job, envelope)
+        new = row_of(job, envelope, self._tools.ledger.now().wall)
         if redelivered and await self._tools.ledger.run(partial(_known, job_id=job.id)):
             return
         settings = self._free_to_go(job)
@@ -102,25 +101,6 @@ class Intake:
         if self._gate.holding.blocks(targets_of(settings)):
             return None
         return settings if self._gate.capacity.try_enter(settings) else None
-
-    def _row_of(self, job: Job, envelope: bytes) -> NewJob:
-        now = self._tools.ledger.now().wall
-        return NewJob(
-            job_id=job.id,
-            company=job.company or SYSTEM,
-            user=job.user or "",
-            kind=job.kind,
-            fingerprint=job.fingerprint(),
-            body=envelope,
-            enqueued_at=job.enqueued_at.timestamp(),
-            due_at=now if job.send_at is None else max(now, job.send_at.timestamp()),
-            expires_at=None if job.expires_at is None else job.expires_at.timestamp(),
-            batch_id=job.batch_id,
-            batch_index=job.batch_index,
-            idempotency_key=job.idempotency_key,
-            subject=job.subject,
-            message_id=job.message_id,
-        )
 
     def unreadable(self, envelope: bytes, reason: str, state: State) -> NewJob:
         """The row of a message that is no job: its name is the digest of its bytes.

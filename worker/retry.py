@@ -7,7 +7,7 @@ LONGEST_DELAY_SECONDS = 3600.0
 _MOST_DOUBLINGS = 16
 
 
-def delay_seconds(
+def back_off_seconds(
     attempts: int, *, random: float, retry_after_seconds: float | None = None
 ) -> float:
     """Return how long to wait after the given number of failed attempts.
@@ -33,24 +33,25 @@ def delay_seconds(
     return max(delay, min(retry_after_seconds or 0.0, LONGEST_DELAY_SECONDS))
 
 
-def next_attempt_at(
+def next_delay_seconds(
     attempts: int,
     *,
-    now: float,
-    first_attempt_at: float,
-    held_seconds: float,
+    spent_seconds: float,
     retry_for_seconds: float,
     random: float,
     retry_after_seconds: float | None = None,
 ) -> float | None:
-    """Return when to try again, or None where the time for this mail is over.
+    """Return how long to wait before the next attempt, or None where this mail's time is over.
 
-    ``retry_for`` runs from the first attempt; the time in which the mail was held does not count.
-    A last attempt is made when the time ends, not given away because the next delay would pass it.
-    All times are seconds of one clock.
+    ``spent_seconds`` counts from the first attempt, without the time in which the mail was held.
+    The last attempt is made when ``retry_for_seconds`` ends; it is not given away because a whole
+    delay no longer fits.
+
+    Raises:
+        ValueError: as ``back_off_seconds``.
     """
-    ends_at = first_attempt_at + held_seconds + retry_for_seconds
-    if now >= ends_at:
+    left = retry_for_seconds - spent_seconds
+    if left <= 0:
         return None
-    delay = delay_seconds(attempts, random=random, retry_after_seconds=retry_after_seconds)
-    return min(now + delay, ends_at)
+    delay = back_off_seconds(attempts, random=random, retry_after_seconds=retry_after_seconds)
+    return min(delay, left)

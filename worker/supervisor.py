@@ -17,10 +17,13 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    Log = Callable[..., object]
+    """Writes one line: a sentence, and its facts as keyword arguments."""
 
 #: Asks a worker process to cut short what is in flight; whoever stops services may send SIGTERM
 #: twice (systemd to the whole group, the supervisor to each child) without meaning this.
@@ -33,13 +36,6 @@ _QUICK_DEATHS_FORGIVEN: Final = 3
 _IDLE_SECONDS: Final = 3600.0
 _HANDLED: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 _PR_SET_PDEATHSIG: Final = 1
-
-
-class Log(Protocol):
-    """Where events go: a sentence and its facts."""
-
-    def __call__(self, event: str, **facts: object) -> None:
-        """Write one line."""
 
 
 def restart_delay_seconds(quick_deaths: int) -> float:
@@ -201,6 +197,8 @@ class Supervisor:
             code = self._run(index)
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else int(error.code is not None)
+            if isinstance(error.code, str):
+                sys.stderr.write(f"{error.code}\n")
         except BaseException:  # noqa: BLE001 the process ends here, and says why
             traceback.print_exc()
         finally:

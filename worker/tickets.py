@@ -27,6 +27,7 @@ class Ticket(Protocol):
     """One attempt's right to begin, and its duty to say what came of it.
 
     Attributes:
+        has_row: whether the job is in the ledger already.
         begun: whether ``begin`` has committed.
         attempts: how many attempts were made before this one.
         backoff_seconds: how long the job has been put off so far, counted against ``retry_for``.
@@ -37,6 +38,7 @@ class Ticket(Protocol):
         waiting_since_at: since when the job could have gone, in Unix seconds.
     """
 
+    has_row: bool
     begun: bool
     attempts: int
     backoff_seconds: float
@@ -65,6 +67,7 @@ class Ticket(Protocol):
 class DirectTicket:
     """The ticket of a job that waits for nothing and so has no row yet."""
 
+    has_row = False
     attempts = 0
     backoff_seconds = 0.0
     not_before_steady: float | None = None
@@ -128,6 +131,8 @@ def _accept_later(
 
 class ClaimTicket:
     """The ticket of a job that was taken from its lane, with a slot of each limit."""
+
+    has_row = True
 
     def __init__(self, ledger: Ledger, worker: str, claim: Claim) -> None:
         self._ledger = ledger

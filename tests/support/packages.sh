@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that the test suites need, if they are missing and if it may.
+#
+# It may as root, and with consent: CI is set, POSTMETER_INSTALL=1, or y at a terminal. No service
+# is started and no package is removed; where another mail server is installed, Postfix is unpacked
+# aside. Without leave the suites say themselves what they skip.
+#
+# Prints the folder of a Postfix unpacked aside (POSTFIX_ROOT) on standard output.
+set -euo pipefail
+
+aside=/var/tmp/postmeter-postfix
+declare -A program=(
+  [rabbitmq-server]=/usr/sbin/rabbitmq-server
+  [postfix]=/usr/sbin/postfix
+  [dovecot-core]=/usr/sbin/dovecot
+  [prometheus]=/usr/bin/prometheus
+)
+
+missing=()
+for package in "${!program[@]}"; do
+  [ -x "${program[$package]}" ] || missing+=("$package")
+done
+if [ -x "$aside/usr/sbin/postfix" ]; then
+  echo "$aside"
+  missing=("${missing[@]/postfix/}")
+fi
+read -ra missing <<< "${missing[*]:-}"
+[ "${#missing[@]}" -gt 0 ] || exit 0
+
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+  echo "not installed, and this is not root on Debian: ${missing[*]}" >&2
+  exit 0
+fi
+if [ -z "${CI:-}" ] && [ "${POSTMETER_INSTALL:-}" != 1 ]; then
+  answer=n
+  if [ -t 0 ] && [ -t 2 ]; then
+    read -rp "Install ${missing[*]} for the tests (no service is started)? [y/N] " answer
+  fi
+  if [ "$answer" != y ]; then
+    echo "not installed (POSTMETER_INSTALL=1 says yes): ${missing[*]}" >&2
+    exit 0
+  fi
+fi
+
+echo "installing ${missing[*]}" >&2
+export DEBIAN_FRONTEND=noninteractive
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  printf '#!/bin/sh\nexit 101\n' > "$policy" # invoke-rc.d: starting is forbidden
+  chmod 755 "$policy"
+  trap 'rm -f "$policy"' EXIT
+fi
+if command -v debconf-set-selections >/dev/null; then
+  echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections >&2 || true
+fi
+install() { apt-get install -y -qq --no-remove --no-install-recommends "$@" >&2; }
+apt-get update -qq >&2
+if ! install "${missing[@]}"; then
+  others=()
+  for package in "${missing[@]}"; do [ "$package" = postfix ] || others+=("$package"); done
+  [ "${#others[@]}" -eq 0 ] || install "${others[@]}"
+  # Another mail server stays: Postfix goes into a folder of its own, its libraries with it.
+  mapfile -t libraries < <(apt-cache depends postfix | sed -n 's/^  Depends: \(lib[a-z0-9.+-]*\)$/\1/p')
+  install "${libraries[@]}"
+  folder=$(mktemp -d)
+  chmod 755 "$folder"
+  (cd "$folder" && apt-get download -qq postfix >&2 && dpkg -x postfix_*.deb "$aside")
+  rm -rf "$folder"
+  getent passwd postfix >/dev/null || useradd --system --no-create-home --shell /usr/sbin/nologin postfix >&2
+  getent group postdrop >/dev/null || groupadd --system postdrop >&2
+  echo "$aside"
+fi

@@ -1,0 +1,331 @@
+"""The composition root: the one place that wires a worker process together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+import uuid
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, NamedTuple
+
+from config.process import state_root
+from config.settings import sender_allowed
+from producers.addresses import parse_address
+from producers.embedded import SCHEME, inbox_path
+from producers.envelope import decode
+from producers.inbox import Inbox
+from producers.topology import Topology
+from worker.actors import DEAD_ACTOR, Actors
+from worker.broker.broker import PostmeterBroker
+from worker.broker.events import EventPublisher, NullPublisher
+from worker.broker.intake import Intake as Switch
+from worker.broker.launcher import WorkerProcess, signals
+from worker.broker.sources import inbox_source, ledger_source, rabbitmq_source
+from worker.broker.waiting import LEDGER_QUEUE
+from worker.capacity import Capacity
+from worker.composing import Composer
+from worker.delivery import Tools
+from worker.errors import LedgerUnavailable, LedgerUnusable
+from worker.holding import Holding
+from worker.intake import Gate, Intake
+from worker.leases import ConnectionLeases
+from worker.ledger import workers
+from worker.ledger.ledger import Ledger
+from worker.outage import Outage
+from worker.pump import Pump, Source
+from worker.telemetry import metrics
+from worker.telemetry.events import EventPump
+from worker.telemetry.logs import get_logger
+from worker.telemetry.report import Reporter
+from worker.transports.smtp import SmtpTransport
+from worker.unserved import WAIT_FOR_SETTINGS_SECONDS, Explainer
+from worker.upkeep import Chores, Upkeep, beat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from config.effective import EffectiveSettings
+    from config.process import ProcessSettings
+    from config.watcher import SettingsWatcher
+    from producers.job import Job
+    from worker.broker.broker import Source as MessageSource
+    from worker.broker.events import Publisher
+
+PREFETCH = {"send": 128, "batch": 256, "dead": 32}
+RETRY_OPEN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What tests shorten; a worker in service uses the values below."""
+
+    window_seconds: float = 60.0
+    wait_for_settings_seconds: float = WAIT_FOR_SETTINGS_SECONDS
+
+
+class Identity(NamedTuple):
+    """Who this process is in the ledger."""
+
+    worker: str
+    host: str
+    pid: int
+
+    @classmethod
+    def new(cls) -> Identity:
+        """A name that no worker had before."""
+        host = socket.gethostname()[:200]
+        return cls(f"{host[:30]}-{os.getpid()}-{uuid.uuid4().hex[:8]}", host, os.getpid())
+
+
+def new_token() -> str:
+    """A name for one attempt that no other has."""
+    return uuid.uuid4().hex
+
+
+def sender_refused(job: Job, settings: EffectiveSettings) -> str | None:
+    """Why this job's sender may not send, or None."""
+    if job.sender is None:
+        if settings.address is None:
+            return f"no sender: the job names none, and {settings.account} has no address"
+        return None
+    address = parse_address(job.sender)[1]
+    if sender_allowed(settings, address):
+        return None
+    domain = address.rpartition("@")[2]
+    return (
+        f"sender not allowed: an address at {domain} is not in allowed_from of {settings.account}"
+    )
+
+
+def ledger_url(process: ProcessSettings) -> str:
+    """Where the ledger is: what was set, else a file in the state folder.
+
+    Raises:
+        ProcessInvalid: the state folder cannot be made.
+    """
+    if process.ledger_url is not None:
+        return process.ledger_url.get_secret_value()
+    return f"sqlite:///{state_root(process) / 'ledger.db'}"
+
+
+async def open_ledger(url: str) -> Ledger:
+    """Open the ledger, waiting until it can be written.
+
+    Raises:
+        LedgerUnusable: only a person can mend it.
+    """
+    log = get_logger("postmeter.ledger")
+    told = ""
+    while True:
+        try:
+            return await asyncio.to_thread(Ledger, url)
+        except LedgerUnavailable as error:
+            if str(error) != told:
+                told = str(error)
+                log.warning("the ledger is away: nothing is taken in or sent", reason=told)
+        await asyncio.sleep(RETRY_OPEN_SECONDS)
+
+
+class App:
+    """One worker process, wired; ``run`` works until it is told to stop."""
+
+    def __init__(
+        self,
+        process: ProcessSettings,
+        watcher: SettingsWatcher,
+        ledger: Ledger,
+        tuning: Tuning,
+    ) -> None:
+        self._process_settings = process
+        self._watcher = watcher
+        self._ledger = ledger
+        self._log = get_logger("postmeter.worker")
+        self._identity = Identity.new()
+        self._loop = asyncio.get_running_loop()
+        self._switch = Switch()
+        self._topology = Topology(process.queue_prefix, process.queue_type)
+        self._capacity = Capacity()
+        self._outage = Outage(
+            loop=self._loop,
+            suspend=self._suspend,
+            resume=self._resume,
+            attempt=lambda: beat(self._chores),
+            log=self._log,
+        )
+        worker = self._identity.worker
+        self._smtp = SmtpTransport(
+            leases=ConnectionLeases(ledger, worker, new_token),
+            observe=metrics.observe_phase("smtp"),
+        )
+        self._tools = Tools(
+            ledger=ledger,
+            transports={"smtp": self._smtp},
+            render=Composer(process.attachments),
+            sender_refused=sender_refused,
+            random=random.random,
+            report=Reporter(),
+            on_fault=self._on_fault,
+        )
+        holding = Holding()
+        self._pump = Pump(
+            Source(
+                ledger=ledger,
+                worker=worker,
+                resolve=self._resolve,
+                lead_seconds=self._smtp.lead_seconds,
+                holding=holding,
+                capacity=self._capacity,
+                new_token=new_token,
+                explain=Explainer(ledger, wait_seconds=tuning.wait_for_settings_seconds),
+                on_unavailable=self._outage.begin,
+                window_seconds=tuning.window_seconds,
+            )
+        )
+        gate = Gate(self._resolve, holding, self._capacity, new_token)
+        self._intake = Intake(self._tools, gate, self._pump, worker)
+        self._actors = Actors(self._tools, self._intake, self._topology, worker, decode)
+        self._broker = PostmeterBroker(self._sources(), intake=self._switch)
+        self._actors.register(self._broker)
+        self._publisher = self._open_publisher()
+        self._events = EventPump(ledger, self._publisher)
+        self._chores = Chores(
+            ledger=ledger,
+            worker=worker,
+            outage=self._outage,
+            trouble=self._trouble,
+            poll_settings=self._poll_settings,
+            publish_events=self._events.step,
+            die=self._die,
+            log=self._log,
+        )
+        self._upkeep = Upkeep(self._chores)
+        self._worker_process: WorkerProcess | None = None
+
+    async def run(self) -> int:
+        """Work until SIGTERM, then drain; the exit code."""
+        who = self._identity
+        await self._ledger.run(
+            lambda c, now: workers.register(
+                c, now, who.worker, host=who.host, pid=who.pid, version=version("postmeter")
+            )
+        )
+        self._worker_process = WorkerProcess(
+            self._broker,
+            on_failure=self._actors.on_failure,
+            on_ledger_unavailable=self._outage.begin,
+            grace_seconds=self._process_settings.grace_seconds,
+        )
+        self._upkeep.start()
+        await self._intake.read_again(self._topology.send)
+        self._log.info("worker started", worker=who.worker, pid=who.pid)
+        try:
+            with signals(self._worker_process):
+                code = await self._worker_process.run()
+        finally:
+            self._pump.pause()
+            await self._upkeep.stop()
+            await self._smtp.close()
+        await self._say_goodbye()
+        self._log.info("worker stopped", worker=who.worker, pid=who.pid, code=code)
+        return code
+
+    async def _say_goodbye(self) -> None:
+        """Free what this worker still holds, and publish what it has to say."""
+        try:
+            await self._ledger.run(lambda c, now: workers.bury(c, now, self._identity.worker))
+        except LedgerUnavailable as error:
+            self._log.warning("the ledger is away at the end", reason=str(error))
+        else:
+            await self._upkeep.publish_rest()
+        await asyncio.to_thread(self._publisher.close)
+
+    def _on_fault(self, job_id: str, fault: Exception) -> None:
+        self._log.error("a fault in Postmeter", job_id=job_id, exc_info=fault)
+
+    def _resolve(self, company: str | None, user: str | None, kind: str) -> EffectiveSettings:
+        return self._watcher.current.resolve(company, user, kind)  # type: ignore[arg-type]  # the ledger's kinds are the settings' kinds
+
+    def _poll_settings(self) -> None:
+        self._watcher.poll()
+        metrics.note_connections("smtp", self._smtp.stats())
+
+    def _suspend(self, reason: str) -> None:
+        self._switch.suspend(reason)
+        self._pump.pause()
+
+    def _resume(self) -> None:
+        self._switch.resume()
+        self._pump.resume()
+
+    def _die(self) -> None:
+        """End at once: another worker has taken over what this one had in hand."""
+        os._exit(1)
+
+    def _trouble(self) -> str:
+        if self._outage.reason:
+            return self._outage.reason
+        missing = self._broker.disconnected()
+        return f"not connected: {', '.join(missing)}" if missing else ""
+
+    def _sources(self) -> dict[str, MessageSource]:
+        queues = self._topology
+        url = self._process_settings.broker_url.get_secret_value()
+        names = {queues.send: "send", queues.batch: "batch", queues.dead: DEAD_ACTOR}
+        prefetch = {queues.send: "send", queues.batch: "batch", queues.dead: "dead"}
+        sources = {LEDGER_QUEUE: ledger_source(self._pump, intake=self._switch)}
+        inbox = Inbox(inbox_path(url)) if url.startswith(SCHEME) else None
+        for queue, actor in names.items():
+            count = PREFETCH[prefetch[queue]]
+            if inbox is not None:
+                sources[queue] = inbox_source(
+                    inbox, queue, actor_name=actor, prefetch=count, intake=self._switch
+                )
+            else:
+                sources[queue] = rabbitmq_source(
+                    url,
+                    queue,
+                    topology=queues,
+                    actor_name=actor,
+                    prefetch=count,
+                    intake=self._switch,
+                )
+        return sources
+
+    def _open_publisher(self) -> Publisher:
+        url = self._process_settings.broker_url.get_secret_value()
+        if url.startswith(SCHEME):
+            return NullPublisher()
+        return EventPublisher(url, self._topology.events)
+
+
+async def work(
+    process: ProcessSettings, watcher: SettingsWatcher, tuning: Tuning | None = None
+) -> int:
+    """Run one worker process to its end; the exit code.
+
+    Raises:
+        LedgerUnusable: the ledger's version or address does not fit.
+    """
+    ledger = await open_ledger(ledger_url(process))
+    try:
+        return await App(process, watcher, ledger, tuning or Tuning()).run()
+    finally:
+        ledger.close()
+
+
+def run(
+    process: ProcessSettings,
+    watcher: SettingsWatcher,
+    tuning: Tuning | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> int:
+    """Run one worker process on a loop of its own; 2 where its ledger can't be used."""
+    try:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            return runner.run(work(process, watcher, tuning))
+    except LedgerUnusable as error:
+        get_logger("postmeter.ledger").critical(str(error))
+        return 2

@@ -1,0 +1,1 @@
+"""``postmeter demo``: two companies, two workers, one of them killed, and the limits held."""

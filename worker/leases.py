@@ -1,0 +1,81 @@
+"""Connection leases: never more connections to a mailbox than allowed, however many workers run.
+
+A cap of 3 is a scope of 3 slots whose window is 0: a slot is held as long as the connection lives,
+and a dead worker's are freed with everything else it held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from worker.errors import Held, LedgerUnavailable
+from worker.ledger import slots
+from worker.outcome import HoldTarget, TargetKind
+from worker.pace import Limit
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sqlalchemy import Connection
+
+    from worker.ledger.clock import Now
+    from worker.ledger.ledger import Ledger
+
+LOOK_AGAIN_SECONDS = 0.25
+PATIENCE_SECONDS = 20.0
+"""How long a delivery waits for another worker to close a connection."""
+
+
+class ConnectionLeases:
+    """Hands out the right to have one more connection to a mailbox."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        worker: str,
+        new_token: Callable[[], str],
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._ledger = ledger
+        self._worker = worker
+        self._new_token = new_token
+        self._sleep = sleep
+        self._patience_seconds = patience_seconds
+
+    async def acquire(self, account: str, limit: int) -> str:
+        """Wait for the right to connect; the lease's token.
+
+        Raises:
+            Held: other workers kept every connection of the mailbox for too long.
+            LedgerUnavailable: the ledger is away.
+        """
+        token = self._new_token()
+        cap = Limit(f"conn:{account}", limit, window_seconds=0.0, even=False)
+
+        def operation(connection: Connection, now: Now) -> bool:
+            found = slots.find_slots(connection, now, [cap], 0.0)
+            if isinstance(found, slots.Blocked):
+                return False
+            slots.take_slots(connection, now, found, worker=self._worker, token=token)
+            return True
+
+        waited = 0.0
+        while not await self._ledger.run(operation):
+            if waited >= self._patience_seconds:
+                raise Held(
+                    f"all {limit} connections that mailbox_connections allows are in use",
+                    target=HoldTarget(TargetKind.ACCOUNT, account),
+                )
+            await self._sleep(LOOK_AGAIN_SECONDS)
+            waited += LOOK_AGAIN_SECONDS
+        return token
+
+    async def release(self, token: str) -> None:
+        """Give the right back; the reaper does it where the ledger is away for long."""
+        try:
+            await self._ledger.run(lambda c, now: slots.settle_slots(c, now, token))
+        except LedgerUnavailable:
+            return

@@ -1,0 +1,142 @@
+"""What a worker process does again and again beside delivering.
+
+Heartbeat, housekeeping, settings, events: each is a loop that survives the ledger being away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from worker.errors import LedgerUnavailable
+from worker.ledger import workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from sqlalchemy import Connection
+
+    from worker.ledger.clock import Now
+    from worker.ledger.ledger import Ledger
+    from worker.outage import Outage
+    from worker.telemetry.logs import Logger
+
+SETTINGS_SECONDS = 1.0
+EVENTS_SECONDS = 0.5
+PAUSE_SECONDS = 5.0
+"""A longer pause between two rounds means that this process, or the whole host, stood still."""
+
+
+class Chores(NamedTuple):
+    """What the loops need.
+
+    Attributes:
+        trouble: why this worker is not ready, in one line; empty while it is.
+        poll_settings: read what changed in the settings; called in a thread.
+        publish_events: publish what is due, returning how much; called in a thread.
+        die: end this process, because it was found dead.
+    """
+
+    ledger: Ledger
+    worker: str
+    outage: Outage
+    trouble: Callable[[], str]
+    poll_settings: Callable[[], None]
+    publish_events: Callable[[], int]
+    die: Callable[[], None]
+    log: Logger
+
+
+def _beat(connection: Connection, now: Now, *, worker: str, trouble: str) -> None:
+    workers.beat(connection, now, worker, trouble)
+
+
+async def beat(chores: Chores) -> None:
+    """Renew this worker's lease once.
+
+    Raises:
+        LedgerUnavailable: the ledger is away.
+        Reaped: there is no lease any more.
+    """
+    await chores.ledger.run(partial(_beat, worker=chores.worker, trouble=chores.trouble()))
+
+
+class Upkeep:
+    """The loops of one process, as tasks on its event loop."""
+
+    def __init__(self, chores: Chores) -> None:
+        self._chores = chores
+        self._tasks: list[asyncio.Task[None]] = []
+        self._may_reap_steady = 0.0
+
+    def start(self) -> None:
+        """Start every loop."""
+        loops: list[tuple[float, Callable[[], Coroutine[None, None, None]]]] = [
+            (workers.BEAT_SECONDS, self._beat),
+            (workers.REAP_SECONDS, self._keep_house),
+            (SETTINGS_SECONDS, self._poll_settings),
+            (EVENTS_SECONDS, self._publish_events),
+        ]
+        self._tasks = [
+            asyncio.create_task(self._repeat(seconds, chore), name=chore.__name__)
+            for seconds, chore in loops
+        ]
+
+    async def stop(self) -> None:
+        """End every loop; what is under way in a thread is waited for."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def publish_rest(self) -> None:
+        """Publish the events that are still due, before the process ends."""
+        try:
+            while await asyncio.to_thread(self._chores.publish_events):
+                pass
+        except LedgerUnavailable as error:
+            self._chores.log.warning("events stay due", reason=str(error))
+
+    async def _repeat(
+        self, seconds: float, chore: Callable[[], Coroutine[None, None, None]]
+    ) -> None:
+        while True:
+            try:
+                await chore()
+            except LedgerUnavailable as error:
+                self._chores.outage.begin(error)
+            except workers.Reaped as error:
+                self._chores.log.critical(str(error), worker=self._chores.worker)
+                self._chores.die()
+            except Exception:
+                self._chores.log.exception("a fault in Postmeter", chore=chore.__name__)
+            await asyncio.sleep(seconds)
+
+    async def _beat(self) -> None:
+        await beat(self._chores)
+
+    async def _keep_house(self) -> None:
+        """Reap and tidy, unless everybody may look dead only because time stood still for us."""
+        now = self._chores.ledger.now().steady
+        stood_still = now - self._last_round > PAUSE_SECONDS if self._last_round else False
+        self._last_round = now
+        if stood_still or self._chores.outage.reason:
+            self._may_reap_steady = now + workers.DEAD_AFTER_SECONDS
+        if now < self._may_reap_steady:
+            return
+        kept = await asyncio.to_thread(self._chores.ledger.keep_house)
+        if kept.reaped.workers:
+            self._chores.log.warning(
+                "found workers dead",
+                workers=len(kept.reaped.workers),
+                returned=kept.reaped.returned,
+                unknown=len(kept.reaped.unknown),
+            )
+
+    _last_round = 0.0
+
+    async def _poll_settings(self) -> None:
+        await asyncio.to_thread(self._chores.poll_settings)
+
+    async def _publish_events(self) -> None:
+        await asyncio.to_thread(self._chores.publish_events)
