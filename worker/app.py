@@ -54,8 +54,10 @@ if TYPE_CHECKING:
     from worker.broker.broker import Source as MessageSource
     from worker.broker.events import Publisher
 
-PREFETCH = {"send": 128, "batch": 256, "dead": 32}
+PREFETCH = {"send": 64, "batch": 64, "dead": 16}
+"""Messages, not bytes: with jobs of 12 MiB more would be gigabytes, and more is no faster."""
 RETRY_OPEN_SECONDS = 1.0
+CONFIRM_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +300,7 @@ class App:
         url = self._process_settings.broker_url.get_secret_value()
         if url.startswith(SCHEME):
             return NullPublisher()
-        return EventPublisher(url, self._topology.events)
+        return EventPublisher(url, self._topology.events, confirm_timeout_seconds=CONFIRM_SECONDS)
 
 
 async def work(

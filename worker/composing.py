@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from config.effective import EffectiveSettings
-    from producers.job import Attachment, Job
+    from producers.job import Job
     from worker.transports.base import Mail
 
 
@@ -45,28 +45,30 @@ class Composer:
             job = job.model_copy(update={"to": settings.error_reports_to})
         if job.apply_user_defaults:
             job = with_user_defaults(job, settings)
-        contents = {a.name: self._content(a) for a in job.attachments}
+        contents = {
+            a.reference: self._content(a.name, a.reference, a.sha256)
+            for a in job.attachments
+            if a.reference is not None
+        }
         mail = mime.render(
             job, settings, message_id=job.message_id, date=date_at, contents=contents
         )
         left = tuple(address for address in mail.recipients if address not in settled)
         return mail if len(left) == len(mail.recipients) else replace(mail, recipients=left)
 
-    def _content(self, attachment: Attachment) -> bytes:
-        if attachment.content is not None:
-            return attachment.content
-        name, reference = attachment.name, attachment.reference
+    def _content(self, name: str, reference: str, sha256: str | None) -> bytes:
+        """Read one attachment below the folder, and check that it is what was published."""
         if self._attachments is None:
             raise Rejected(
                 f"attachment {name!r} is by reference, and POSTMETER_ATTACHMENTS is not set"
             )
-        path = (self._attachments / str(reference)).resolve()
+        path = (self._attachments / reference).resolve()
         if not path.is_relative_to(self._attachments.resolve()):
             raise Rejected(f"attachment {name!r}: its reference leaves the attachments' folder")
         try:
             content = path.read_bytes()
         except OSError as error:
             raise Rejected(f"attachment {name!r} cannot be read: {error.strerror}") from error
-        if hashlib.sha256(content).hexdigest() != attachment.sha256:
+        if hashlib.sha256(content).hexdigest() != sha256:
             raise Rejected(f"attachment {name!r} is not what was published: its SHA-256 differs")
         return content

@@ -11,7 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from worker.errors import BeginRefused, Deferred, Held, LedgerUnavailable, Rejected, Unknown
+from worker.errors import (
+    AttemptError,
+    BeginRefused,
+    Deferred,
+    Held,
+    LedgerUnavailable,
+    Unknown,
+)
 from worker.ledger.rows import Settlement, State
 from worker.outcome import Fact, Outcome, RecipientState, Reply
 from worker.retry import next_delay_seconds
@@ -80,16 +87,10 @@ class Delivery:
             self.started_steady = self.tools.ledger.now().steady
             transport = self.tools.transports[self.settings.transport]
             transmission = await transport.deliver(mail, self.settings, self._begin)
+        except AttemptError as failed:
+            await self._fail(failed)
         except BeginRefused as refused:
             await self._give_up_ticket(str(refused))
-        except Held as held:
-            await self._hold(held)
-        except Deferred as deferred:
-            await self._defer(deferred)
-        except Rejected as rejected:
-            await self._settle(dead(rejected.reason, rejected.reply, rejected.recipients))
-        except Unknown as unknown:
-            await self._lose(unknown.reason)
         except LedgerUnavailable:
             if not self.ticket.has_row:
                 raise
@@ -133,6 +134,18 @@ class Delivery:
             resend_after_seconds=self.settings.reply_timeout_seconds,
         )
         self.begun_steady = self.tools.ledger.now().steady
+
+    async def _fail(self, failed: AttemptError) -> None:
+        """The attempt came to nothing; its kind says what is next."""
+        match failed:
+            case Held():
+                await self._hold(failed)
+            case Deferred():
+                await self._defer(failed)
+            case Unknown():
+                await self._lose(failed.reason)
+            case _:
+                await self._settle(dead(failed.reason, failed.reply, failed.recipients))
 
     async def _conclude(self, transmission: Transmission) -> None:
         """The server has answered every step: each recipient is accepted, refused or deferred."""

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from worker.outcome import HoldTarget, TargetKind
-from worker.pace import limits_of, scope_of_context
+from worker.pace import limits_of, scope_of_connections, scope_of_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,6 +20,8 @@ def targets_of(settings: EffectiveSettings) -> tuple[str, ...]:
     scopes = {limit.scope for limit in limits_of(settings)}
     if settings.kind == "batch":
         scopes.add(scope_of_context(settings.context))
+    if settings.mailbox_connections is not None:
+        scopes.add(scope_of_connections(settings.account))
     return (
         str(HoldTarget(TargetKind.SERVER, settings.server)),
         str(HoldTarget(TargetKind.ACCOUNT, settings.account)),

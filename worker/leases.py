@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from worker.errors import Held, LedgerUnavailable
 from worker.ledger import slots
 from worker.outcome import HoldTarget, TargetKind
-from worker.pace import Limit
+from worker.pace import Limit, scope_of_connections
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -53,7 +53,7 @@ class ConnectionLeases:
             LedgerUnavailable: the ledger is away.
         """
         token = self._new_token()
-        cap = Limit(f"conn:{account}", limit, window_seconds=0.0, even=False)
+        cap = Limit(scope_of_connections(account), limit, window_seconds=0.0, even=False)
 
         def operation(connection: Connection, now: Now) -> bool:
             found = slots.find_slots(connection, now, [cap], 0.0)
@@ -67,7 +67,7 @@ class ConnectionLeases:
             if waited >= self._patience_seconds:
                 raise Held(
                     f"all {limit} connections that mailbox_connections allows are in use",
-                    target=HoldTarget(TargetKind.ACCOUNT, account),
+                    target=HoldTarget(TargetKind.SCOPE, cap.scope),
                 )
             await self._sleep(LOOK_AGAIN_SECONDS)
             waited += LOOK_AGAIN_SECONDS

@@ -66,6 +66,11 @@ def scope_of_mailbox(account: str) -> str:
     return f"mailbox:{account}"
 
 
+def scope_of_connections(account: str) -> str:
+    """The scope of the cap on a mailbox's connections."""
+    return f"conn:{account}"
+
+
 def limits_of(settings: EffectiveSettings, window_seconds: float = WINDOW_SECONDS) -> list[Limit]:
     """List the limits that a job under these settings comes under, in lock order.
 

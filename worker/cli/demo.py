@@ -196,8 +196,8 @@ def _tell(
     if verdict.held:
         console.print(
             f"[green]held:[/] no window of 60 s had more than its limit, every mail arrived,\n"
-            f"{verdict.doubled} arrived twice, {verdict.unknown} outcomes were unknown"
-            " (the killed worker's)."
+            f"{verdict.doubled} twice; {verdict.unknown} in the killed worker's hands, so unknown,"
+            " and sent again."
         )
     tree = story.root / "settings"
     console.print(f"mails     {story.root / 'mails'}", soft_wrap=True)
@@ -209,7 +209,7 @@ def _tell(
         for name, value in story.variables(tree).items()
         if name in {"POSTMETER_SETTINGS", "POSTMETER_STATE"}
     )
-    command = Path(sys.argv[0]).name
+    command = os.path.relpath(sys.argv[0])
     console.print(f"  {exports} {command} status", soft_wrap=True, highlight=False)
     console.print("then      your own settings: postmeter settings init", highlight=False)
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 PRELOAD = ("worker.app", "worker.telemetry.exposition", "uvloop")
 """What the children need; imported once, so that a restart costs a fork and not an import."""
 
+MARGIN_SECONDS = 15.0
+"""Beyond the grace: to close connections and to publish the last events."""
+
 
 @click.command()
 @click.option(
@@ -71,6 +74,7 @@ def start(processes: int | None = None, tuning: Tuning | None = None) -> int:
         1 + (processes or process.processes),
         run,
         grace_seconds=process.grace_seconds,
+        margin_seconds=MARGIN_SECONDS,
         preload=PRELOAD,
         log=log.info,
     )

@@ -1,0 +1,142 @@
+"""What this command works on: the settings, the ledger and the way in that the environment names.
+
+Each is opened when it is first asked for, so that a command needs no more than it uses.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from worker.cli.failures import Exit, Failed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from config.process import ProcessSettings
+    from config.settings import Settings
+    from producers.client import Producer
+    from producers.topology import Topology
+    from worker.ledger.ledger import Ledger
+
+_SQLITE: Final = "sqlite:///"
+
+
+class Installation:
+    """One installation of Postmeter.
+
+    Args:
+        environ: the variables that say where everything is.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+
+    @classmethod
+    def of_this_process(cls) -> Installation:
+        """The one that the variables of this process name."""
+        from config.process import environment
+
+        return cls(environment())
+
+    @cached_property
+    def process(self) -> ProcessSettings:
+        """Where things are.
+
+        Raises:
+            ProcessInvalid: a variable is wrong or unknown.
+        """
+        from config.process import load
+
+        return load(self.environ)
+
+    @cached_property
+    def topology(self) -> Topology:
+        """The names of the queues."""
+        from producers.topology import Topology
+
+        return Topology(self.process.queue_prefix, self.process.queue_type)
+
+    @property
+    def ledger_url(self) -> str:
+        """Where the ledger is."""
+        from config.process import state_root
+
+        given = self.process.ledger_url
+        if given is not None:
+            return given.get_secret_value()
+        return f"{_SQLITE}{state_root(self.process).absolute() / 'ledger.db'}"
+
+    @property
+    def broker_url(self) -> str:
+        """Where jobs go in; an embedded inbox with its path."""
+        url = self.process.broker_url.get_secret_value()
+        if url != "embedded:":
+            return url
+        from config.process import state_root
+
+        return f"{url}{state_root(self.process).absolute() / 'inbox.db'}"
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether there is a ledger; only an SQLite file can be missing."""
+        url = self.ledger_url
+        return not url.startswith(_SQLITE) or Path(url.removeprefix(_SQLITE)).exists()
+
+    @contextmanager
+    def ledger(self) -> Iterator[Ledger]:
+        """Open the ledger that workers use.
+
+        A command never makes one: a ledger made by root could not be written by the worker.
+
+        Raises:
+            Failed: there is none yet.
+            LedgerUnavailable: it cannot be opened now.
+            LedgerUnusable: it is of another version.
+        """
+        if not self.has_ledger:
+            path = self.ledger_url.removeprefix(_SQLITE)
+            raise Failed(
+                f"there is no ledger at {path}: no worker has run yet, or POSTMETER_STATE or"
+                " POSTMETER_LEDGER_URL names another place than the worker's",
+                Exit.UNREACHABLE,
+            )
+        from worker.ledger.ledger import Ledger
+
+        ledger = Ledger(self.ledger_url)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+    def settings(self) -> Settings | None:
+        """The settings in force, or None where this machine has none.
+
+        Raises:
+            ProcessInvalid: a variable is wrong or unknown.
+        """
+        from config.errors import NoSettings
+        from config.process import settings_root
+        from config.watcher import SettingsWatcher
+
+        try:
+            root = settings_root(self.process)
+            return SettingsWatcher(root, self.environ, secrets=self.process.secrets).current
+        except NoSettings:
+            return None
+
+    @contextmanager
+    def producer(self, company: str | None = None, user: str | None = None) -> Iterator[Producer]:
+        """A producer of this installation's way in.
+
+        Raises:
+            ProcessInvalid: a variable is wrong or unknown.
+        """
+        from producers.client import Producer
+
+        with Producer(
+            self.broker_url, company=company, user=user, topology=self.topology
+        ) as producer:
+            yield producer

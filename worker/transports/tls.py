@@ -1,0 +1,65 @@
+"""TLS contexts: which versions a connection may use, and whom it trusts."""
+
+from __future__ import annotations
+
+import ssl
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from config.effective import EffectiveSettings
+
+IMPLICIT_TLS_PORTS = frozenset({465, 2465})
+"""Where TLS starts with the connection (RFC 8314 3.3; 2465 is its usual second)."""
+
+_VERSIONS = {
+    "ssl": (ssl.TLSVersion.MINIMUM_SUPPORTED, ssl.TLSVersion.MAXIMUM_SUPPORTED),
+    "tls": (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.MAXIMUM_SUPPORTED),
+    "tls1.2": (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2),
+    "tls1.3": (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_3),
+}
+
+
+def is_implicit(settings: EffectiveSettings) -> bool:
+    """Whether TLS starts with the connection rather than with STARTTLS."""
+    if settings.transport_security == "none":
+        return False
+    if settings.tls_mode == "auto":
+        return settings.port in IMPLICIT_TLS_PORTS
+    return settings.tls_mode == "implicit"
+
+
+def context_for(settings: EffectiveSettings) -> ssl.SSLContext | None:
+    """Return the context these settings ask for; None for ``transport_security = "none"``.
+
+    Contexts are kept: making one reads the system's certificates, some milliseconds. A CA file
+    that changes is read anew.
+
+    Raises:
+        OSError: the CA file cannot be read, or is no PEM file (``ssl.SSLError``).
+        KeyError: a transport security that this module does not serve.
+    """
+    security = str(settings.transport_security)
+    if security == "none":
+        return None
+    ca_file = settings.ca_file
+    changed_ns = ca_file.stat().st_mtime_ns if ca_file is not None else 0
+    return _context(security, settings.verify_certificate, ca_file, changed_ns)
+
+
+@lru_cache(maxsize=64)
+def _context(
+    security: str,
+    verify: bool,
+    ca_file: Path | None,
+    changed_ns: int,  # noqa: ARG001 - part of the cache's key
+) -> ssl.SSLContext:
+    lowest, highest = _VERSIONS[security]
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca_file)
+    context.minimum_version, context.maximum_version = lowest, highest
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
