@@ -13,6 +13,7 @@ _OPEN = text(
     "SELECT company, count(*) AS jobs FROM delivery"
     " WHERE state IN ('waiting', 'claimed', 'data', 'unknown') GROUP BY company"
 )
+_STATES = text("SELECT state, count(*) AS jobs FROM delivery GROUP BY state")
 _ONCE_UNKNOWN = text(
     "SELECT DISTINCT d.message_id FROM attempt a JOIN delivery d ON d.job_id = a.job_id"
     " WHERE a.outcome = 'unknown'"
@@ -22,6 +23,11 @@ _ONCE_UNKNOWN = text(
 def open_jobs_by_company(connection: Connection, _now: Now) -> dict[str, int]:
     """How many jobs of each company are not final, nor dead."""
     return {row.company: row.jobs for row in connection.execute(_OPEN)}
+
+
+def jobs_by_state(connection: Connection, _now: Now) -> dict[str, int]:
+    """How many jobs are in each state."""
+    return {row.state: row.jobs for row in connection.execute(_STATES)}
 
 
 def message_ids_once_unknown(connection: Connection, _now: Now) -> frozenset[str]:

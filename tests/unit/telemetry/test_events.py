@@ -1,0 +1,199 @@
+"""Events: what is due is published until it is confirmed, and says what became of the job."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.ledger import ACCEPTED, Store, deferred, new_job
+from worker.ledger.housekeeping import kill_waiting
+from worker.ledger.outbox import BODY_BYTES
+from worker.outcome import RecipientReply, RecipientState, Reply
+from worker.telemetry.events import BATCH, EventPump
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+JANE = RecipientReply("jane@example.nz", RecipientState.ACCEPTED, Reply(250, "ok", "2.1.5"))
+
+
+class StoreAsLedger:
+    """The two calls of a ledger that the pump needs, on a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def read(self, operation: Callable[..., Any]) -> Any:
+        """Read."""
+        return self._store.do(operation)
+
+    call = read
+
+
+class Exchange:
+    """A publisher that confirms what it is told to, and keeps what it saw."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, dict[str, Any]]] = []
+        self.confirm: Callable[[int], bool] = lambda _: True
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def publish(self, batch: Sequence[tuple[str, bytes]]) -> list[bool]:
+        """Keep a batch."""
+        self.seen += [(key, json.loads(body)) for key, body in batch]
+        self.meanwhile()
+        return [self.confirm(index) for index in range(len(batch))]
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    """A ledger with one worker."""
+    store = Store()
+    store.register("w1")
+    yield store
+    store.close()
+
+
+def pump_of(store: Store, exchange: Exchange) -> EventPump:
+    """A pump whose rests are as long as can be."""
+    return EventPump(StoreAsLedger(store), exchange, randint=lambda _, most: most)  # type: ignore[arg-type]  # a stand-in
+
+
+def send(store: Store, job_id: str) -> None:
+    """Let a job be sent."""
+    claim = store.in_data(job_id)
+    store.settle(claim, ACCEPTED)
+
+
+def test_event_of_a_sent_job(store: Store) -> None:
+    """The event names the job and says everything of its delivery."""
+    exchange = Exchange()
+    claim = store.in_data("job-1")
+    store.clock.advance(2.0)
+    store.settle(claim, replace(ACCEPTED, recipients=(JANE,)))
+    assert pump_of(store, exchange).step() == 1
+    ((key, event),) = exchange.seen
+    assert key == "sent.acme.batch"
+    assert event == {
+        "event": "sent",
+        "event_version": 1,
+        "outcome": "sent",
+        "job_id": "job-1",
+        "message_id": "",
+        "company": "acme",
+        "user": "jane",
+        "kind": "batch",
+        "batch_id": None,
+        "batch_index": None,
+        "reason": "",
+        "attempts": 1,
+        "transport": "smtp",
+        "reply": "250 2.0.0 queued",
+        "recipients": [
+            {
+                "address": "jane@example.nz",
+                "state": "accepted",
+                "code": 250,
+                "enhanced": "2.1.5",
+                "text": "ok",
+            }
+        ],
+        "enqueued_at": "2023-11-14T22:13:20.000+00:00",
+        "accepted_at": "2027-01-15T08:00:00.000+00:00",
+        "first_attempt_at": "2027-01-15T08:00:00.000+00:00",
+        "at": "2027-01-15T08:00:02.000+00:00",
+    }
+
+
+def test_only_the_confirmed_are_struck_out(store: Store) -> None:
+    """What RabbitMQ did not confirm is published again, and only that."""
+    exchange = Exchange()
+    for job_id in ("a", "b", "c", "d"):
+        send(store, job_id)
+    exchange.confirm = lambda index: index != 1
+    pump = pump_of(store, exchange)
+    assert pump.step() == 3
+    exchange.confirm = lambda _: True
+    assert pump.step() == 1
+    assert pump.step() == 0
+    jobs = [event["job_id"] for _, event in exchange.seen]
+    assert sorted(jobs) == sorted([*"abcd", jobs[1]])
+
+
+def test_a_newer_event_is_not_struck_out(store: Store) -> None:
+    """A job that is deferred again while its first deferral is published tells of both."""
+    exchange = Exchange()
+    claim = store.in_data("job-1")
+    store.settle(claim, deferred(store.clock.wall))
+    store.change("UPDATE delivery SET event = 'deferred'")
+
+    def again() -> None:
+        store.clock.advance(1.0)
+        claim = store.claim()
+        store.begin(claim)
+        store.settle(claim, deferred(store.clock.wall))
+        store.change("UPDATE delivery SET event = 'deferred'")
+
+    exchange.meanwhile = again
+    pump = pump_of(store, exchange)
+    assert pump.step() == 0
+    assert store.row("job-1").event == "deferred"
+
+
+def test_the_loser_of_a_race_rests(store: Store) -> None:
+    """A pump whose work another one has done leaves the next steps to it."""
+    exchange = Exchange()
+    other = pump_of(store, Exchange())
+    send(store, "a")
+    exchange.meanwhile = other.step
+    pump = pump_of(store, exchange)
+    assert pump.step() == 0
+    exchange.meanwhile = lambda: None
+    send(store, "b")
+    steps = [pump.step() for _ in range(9)]
+    assert steps == [0] * 8 + [1]
+
+
+def test_batches_are_bounded(store: Store) -> None:
+    """A backlog of events is published in steps."""
+    exchange = Exchange()
+    for number in range(BATCH + 5):
+        store.accept(f"job-{number}")
+        store.do(kill_waiting, f"job-{number}", "expired")
+    pump = pump_of(store, exchange)
+    assert [pump.step(), pump.step(), pump.step()] == [BATCH, 5, 0]
+
+
+def envelope(metadata: object, padding: int = 0) -> bytes:
+    """What a producer published."""
+    job = {"id": "1", "text": "x" * padding, "metadata": metadata}
+    return json.dumps({"kwargs": {"job": job}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (envelope({"invoice": "42"}), {"invoice": "42"}),
+        (envelope({"invoice": "42"}, padding=BODY_BYTES), None),
+        (envelope("no object"), None),
+        (b'not JSON but "metadata"', None),
+        (b'{"metadata": ' + b"[" * 100_000, None),
+        (b"[1]", None),
+    ],
+)
+def test_metadata_while_it_is_kept(body: bytes, expected: object, store: Store) -> None:
+    """An event carries the job's metadata where its body is there, small and sound."""
+    exchange = Exchange()
+    store.do(_accept, body)
+    store.do(kill_waiting, "job-1", "expired")
+    assert pump_of(store, exchange).step() == 1
+    assert exchange.seen[0][1].get("metadata") == expected
+
+
+def _accept(connection: Any, now: Any, body: bytes) -> None:
+    from worker.ledger.deliveries import accept
+
+    assert accept(connection, now, new_job("job-1", body=body))

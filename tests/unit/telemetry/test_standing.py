@@ -1,0 +1,147 @@
+"""From lanes, settings and holds to what the gauges say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.settings_tree import SMTP, SettingsTree
+from worker.ledger.figures import Line
+from worker.ledger.holds import Hold
+from worker.ledger.rows import UNREADABLE, Prio
+from worker.telemetry.metrics import WaitReason
+from worker.telemetry.standing import Rules, count_holds, waiting
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIMITED = SMTP + "batch_emails_per_min = 30\n"
+MAILBOX = '[email]\naddress = "jane@example.nz"\nmailbox_emails_per_min = 10\n'
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Rules:
+    """Acme at 30 a minute with a mailbox at 10, free without a limit, and a ceiling of 600."""
+    tree = SettingsTree(tmp_path)
+    tree.write("system.toml", SMTP + "[limits]\nall_batch_emails_per_min = 600\n")
+    tree.company("acme", LIMITED + 'default_user = "jane"\n', MAILBOX)
+    tree.company("free")
+    return Rules(tree.load())
+
+
+def line(
+    company: str = "acme",
+    kind: str = "batch",
+    *,
+    user: str = "jane",
+    jobs: int = 4,
+    due: int = 4,
+    prio: int = Prio.FIRST,
+    first_due_at: float = 100.0,
+) -> Line:
+    """One lane's figures."""
+    return Line(company, user, kind, prio, jobs, due, first_due_at)
+
+
+def hold(target: str, reason: str) -> Hold:
+    """A hold without an end."""
+    return Hold(target, reason, 0.0, None, 0.0, 1, None)
+
+
+def test_limits_in_force(rules: Rules) -> None:
+    """Every scope with a limit is known before anything was sent, with the layer it comes from."""
+    found = {scope: (limit.limit, limit.layer) for scope, limit in rules.limits.items()}
+    assert found == {
+        "company:acme": (30, "company"),
+        "mailbox:acme/jane": (10, "user"),
+        "all": (600, "system"),
+    }
+
+
+def test_scopes_of_an_email(rules: Rules) -> None:
+    """A batch email counts for its context, for all, and for its mailbox where that is limited."""
+    assert rules.scopes("acme", "jane", "batch") == ["all", "company:acme", "mailbox:acme/jane"]
+    assert rules.scopes("acme", "", "batch") == ["all", "company:acme", "mailbox:acme/jane"]
+    assert rules.scopes("acme", "jane", "send") == ["mailbox:acme/jane"]
+    assert rules.scopes("free", "jane", "send") == []
+    assert rules.scopes("_system", "jane", "batch") == ["all", "system"]
+    assert rules.scopes("gone", "jane", "batch") == ["all", "company:gone"]
+
+
+def test_why_jobs_wait(rules: Rules) -> None:
+    """Each job falls under one reason, told from its lane, not its words; strange names under one."""
+    found = waiting(
+        [
+            line(jobs=6, due=4),
+            line(prio=Prio.RETRY, jobs=3, due=0),
+            line("free", "send", jobs=2, due=2),
+            line("gone", jobs=1, due=1),
+            line("strange", jobs=1, due=1),
+            line("_system", UNREADABLE, user="", jobs=1, due=1),
+        ],
+        rules,
+        [],
+        60.0,
+    )
+    assert found.jobs == {
+        ("acme", "batch", WaitReason.LIMIT): 4,
+        ("acme", "batch", WaitReason.DATE): 2,
+        ("acme", "batch", WaitReason.RETRY): 3,
+        ("free", "send", WaitReason.TURN): 2,
+        ("_unknown", "batch", WaitReason.SETTINGS): 2,
+        ("_system", UNREADABLE, WaitReason.VERSION): 1,
+    }
+
+
+@pytest.mark.parametrize(
+    "target", ["server:smtp.example.nz:25", "account:acme/jane", "scope:company:acme"]
+)
+def test_held_lanes(target: str, rules: Rules) -> None:
+    """A lane whose server, account or scope is held waits for that."""
+    found = waiting([line()], rules, [hold(target, "x")], 60.0)
+    assert found.jobs == {("acme", "batch", WaitReason.HELD): 4}
+
+
+def test_drain_is_that_of_the_slowest_limit(rules: Rules) -> None:
+    """40 jobs through a mailbox at 10 a minute take 4 minutes, whatever the company may do."""
+    found = waiting([line(jobs=40, due=40), line("free", jobs=20, due=20)], rules, [], 60.0)
+    assert found.drain_seconds == {"acme": 240.0, "free": 2.0}
+
+
+def test_oldest_is_what_has_been_due_the_longest(rules: Rules) -> None:
+    """Jobs with a date in the future are not old, and nothing is where nothing is due."""
+    later = line(due=0, first_due_at=5.0)
+    assert waiting([later], rules, [], 60.0).oldest_due_at is None
+    assert waiting([later, line(first_due_at=70.0)], rules, [], 60.0).oldest_due_at == 70.0
+
+
+@pytest.mark.parametrize(
+    ("target", "reason", "word"),
+    [
+        (
+            "server:mx:25",
+            "mx:25: the connection was refused: nothing listens on that port",
+            "unreachable",
+        ),
+        (
+            "server:tls.example.nz:25",
+            "tls.example.nz:25: the name cannot be found (x)",
+            "unreachable",
+        ),
+        ("server:mx:25", "mx:25: the server's certificate is not trusted (x)", "tls"),
+        ("server:mx:25", "mx:25: the server is busy (421 4.3.2 to mail)", "busy"),
+        (
+            "account:a/b",
+            "mx:25: the mailbox has sent more this minute than the server allows (432)",
+            "throttled",
+        ),
+        ("account:a/b", 'a/b: authorisation = "required" needs a password', "credential"),
+        ("credential:a/b#1", "mx:25: the server takes no more logins for now (454)", "credential"),
+        ("scope:company:acme", "paused by an operator", "paused"),
+        ("server:mx:25", "something new", "other"),
+    ],
+)
+def test_reasons_of_holds_are_few(target: str, reason: str, word: str) -> None:
+    """However a reason is worded, its label is one of a few words; the server's name has no say."""
+    assert count_holds([hold(target, reason)]) == {(target.partition(":")[0], word): 1}

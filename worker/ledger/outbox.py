@@ -1,0 +1,49 @@
+"""The outbox: rows whose outcome is still to be published, and striking out what was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import Connection, text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.ledger.clock import Now
+
+BODY_BYTES = 64 * 1024
+"""The largest envelope that is read along for its metadata."""
+
+
+class Mark(NamedTuple):
+    """Names one event: a row may have the next one by the time this one is confirmed."""
+
+    job_id: str
+    event: str
+    updated_at: float
+
+
+_DUE = text(
+    "SELECT job_id, event, updated_at, company, user_id, kind, batch_id, batch_index, message_id,"
+    " reason, attempts, transport, reply, recipients, enqueued_at, accepted_at, first_attempt_at,"
+    " CASE WHEN length(body) <= :body_bytes THEN body END AS body"
+    " FROM delivery WHERE event IS NOT NULL LIMIT :most"
+)
+_STRIKE = text(
+    "UPDATE delivery SET event = NULL"
+    " WHERE job_id = :job_id AND event = :event AND updated_at = :updated_at"
+)
+
+
+def due_events(connection: Connection, most: int) -> list[dict[str, Any]]:
+    """Read some rows whose event is due."""
+    named: dict[str, Any] = {"most": most, "body_bytes": BODY_BYTES}
+    return [dict(row) for row in connection.execute(_DUE, named).mappings()]
+
+
+def strike_out(connection: Connection, _now: Now, marks: Sequence[Mark]) -> int:
+    """Say that these were published; how many of them were still due.
+
+    A row that changed meanwhile keeps its event: that one tells something newer.
+    """
+    return sum(connection.execute(_STRIKE, mark._asdict()).rowcount for mark in marks)

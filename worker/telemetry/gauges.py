@@ -1,0 +1,84 @@
+"""From how things stand to the gauges of the metrics page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from worker.telemetry import metrics
+from worker.telemetry.standing import count_holds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from worker.telemetry.metrics import Metric
+    from worker.telemetry.sampler import Sample, Standing
+
+
+Labels = tuple[str, ...]
+
+
+class StandingGauges(Collector):
+    """Asks how things stand at each scrape.
+
+    A line of jobs that has emptied stays at 0, so that graphs and alerts see it end.
+    """
+
+    def __init__(self, sample: Callable[[], Sample], version: str) -> None:
+        self._sample = sample
+        self._version = version
+        self._lines: set[Labels] = set()
+        self._holds: set[Labels] = set()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Make every gauge."""
+        sample = self._sample()
+        yield _family(metrics.BUILD, [((self._version,), 1)])
+        yield _family(metrics.LEDGER_UP, [((), sample.standing is not None)])
+        yield _family(metrics.SETTINGS_LOADED, [((), sample.loaded_at_seconds)])
+        errors = {"_system": 0, **sample.errors}
+        yield _family(metrics.SETTINGS_ERRORS, (((c,), count) for c, count in errors.items()))
+        limits = sample.limits.values()
+        yield _family(metrics.LIMIT, (((one.scope, one.layer), one.limit) for one in limits))
+        if sample.standing is None:
+            return
+        yield _family(metrics.WORKERS, [((), sum(worker.alive for worker in sample.workers))])
+        yield from _windows(sample)
+        yield from self._of_backlog(sample.standing)
+
+    def _of_backlog(self, standing: Standing) -> Iterator[GaugeMetricFamily]:
+        waiting, backlog = standing
+        yield _family(metrics.WAITING, _with_zeros(waiting.jobs.items(), self._lines))
+        oldest = waiting.oldest_due_at
+        yield _family(metrics.OLDEST_WAITING, [] if oldest is None else [((), oldest)])
+        drain = waiting.drain_seconds.items()
+        yield _family(metrics.DRAIN_ETA, (((company,), seconds) for company, seconds in drain))
+        yield _family(metrics.DEAD, [((), backlog.dead)])
+        yield _family(metrics.HOLDS, _with_zeros(count_holds(backlog.holds).items(), self._holds))
+
+
+def _windows(sample: Sample) -> Iterator[GaugeMetricFamily]:
+    windows = sample.windows
+    yield _family(metrics.WINDOW, (((scope,), now) for scope, (now, _) in windows.items()))
+    yield _family(metrics.WORST_WINDOW, (((scope,), most) for scope, (_, most) in windows.items()))
+    used = (
+        (one.scope, windows.get(one.scope, (0, 0))[0] / one.limit) for one in sample.limits.values()
+    )
+    yield _family(metrics.UTILISATION, (((scope,), share) for scope, share in used))
+
+
+def _with_zeros(
+    counts: Iterable[tuple[Labels, int]], seen: set[Labels]
+) -> list[tuple[Labels, float]]:
+    found = dict(counts)
+    seen.update(found)
+    return [(labels, found.get(labels, 0)) for labels in sorted(seen)]
+
+
+def _family(metric: Metric, found: Iterable[tuple[Labels, float]]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for labels, value in found:
+        family.add_metric(labels, value)
+    return family

@@ -1,0 +1,318 @@
+"""Every metric: its name, labels and buckets, and the instruments that worker processes count with.
+
+``docs/metrics.md`` is made from this list. Labels are ids of settings or small enumerations, never
+an address or a job's id. Gauges that the ledger answers are read by the process that serves them
+(``gauges``), so they are the same whoever is asked: take ``max by``, not ``sum by``.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+
+from worker.outcome import Outcome
+from worker.telemetry.directory import VARIABLE, place, take_place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+if VARIABLE in os.environ:
+    # By place instead of process id: a restarted process goes on in its predecessor's files.
+    values.ValueClass = values.MultiProcessValue(place)  # type: ignore[no-untyped-call]  # prometheus_client annotates in part
+
+WAIT_BUCKETS: Final = (
+    *(0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0, 60.0),
+    *(300.0, 900.0, 1800.0, 3600.0, 7200.0, 21600.0, 86400.0),
+)
+DELIVERY_BUCKETS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0),
+)
+
+
+class Kind(StrEnum):
+    """What Prometheus calls a metric's type."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        name: as Prometheus shows it.
+        help: what it measures, in one sentence.
+        tells: what an operator learns from it.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    tells: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+class WaitReason(StrEnum):
+    """Why a job waits."""
+
+    LIMIT = "limit"
+    DATE = "date"
+    RETRY = "retry"
+    HELD = "held"
+    SETTINGS = "settings"
+    TURN = "turn"
+    VERSION = "version"
+
+
+class AttemptClass(StrEnum):
+    """What one attempt came to, by who or what decided it."""
+
+    ACCEPTED = "accepted"
+    DEFERRED = "deferred"
+    REFUSED = "refused"
+    THROTTLED = "throttled"
+    CREDENTIAL = "credential"
+    UNREACHABLE = "unreachable"
+    UNKNOWN = "unknown"
+
+
+LIMIT = Metric(
+    "postmeter_limit_emails_per_minute",
+    Kind.GAUGE,
+    "The limit in force for a scope, and the layer of the settings it comes from.",
+    "Absent for a scope without a limit. Compare it with the window.",
+    ("scope", "layer"),
+)
+WINDOW = Metric(
+    "postmeter_window_emails",
+    Kind.GAUGE,
+    "Emails that servers accepted in the last 60 seconds, of all workers together.",
+    "Counted from the record of attempts, which the limiter does not use.",
+    ("scope",),
+)
+WORST_WINDOW = Metric(
+    "postmeter_window_worst_emails",
+    Kind.GAUGE,
+    "The most emails accepted in any 60 seconds since the metrics process started.",
+    "Above the largest limit of that time: a fault in Postmeter; report it.",
+    ("scope",),
+)
+UTILISATION = Metric(
+    "postmeter_limit_utilisation_ratio",
+    Kind.GAUGE,
+    "Emails accepted in the last 60 seconds, divided by the limit.",
+    "Near 1 with jobs waiting: the limit is the bottleneck. Low with jobs waiting: look at holds.",
+    ("scope",),
+)
+DRAIN_ETA = Metric(
+    "postmeter_drain_eta_seconds",
+    Kind.GAUGE,
+    "How long the jobs that are due now need at the limits in force.",
+    "Absent for a company whose jobs come under no limit.",
+    ("company",),
+)
+EMAILS = Metric(
+    "postmeter_emails_total",
+    Kind.COUNTER,
+    "Outcomes of jobs; a job that is deferred twice and then sent counts three times.",
+    "Rates of sent, and of dead and unknown, which a person should look at.",
+    ("kind", "transport", "company", "outcome"),
+)
+ATTEMPTS = Metric(
+    "postmeter_attempts_total",
+    Kind.COUNTER,
+    "Attempts to deliver, by what they came to: " + ", ".join(AttemptClass) + ".",
+    "A rise of throttled: lower the limit. Of credential: a password has changed.",
+    ("transport", "class"),
+)
+RECIPIENTS = Metric(
+    "postmeter_recipients_total",
+    Kind.COUNTER,
+    "Recipients of jobs that are sent or dead, by the server's last word on each.",
+    "Providers limit recipients as well as emails.",
+    ("transport", "state"),
+)
+QUEUE_WAIT = Metric(
+    "postmeter_queue_wait_seconds",
+    Kind.HISTOGRAM,
+    "From publishing to the end of the first attempt, dates that were asked for included.",
+    "The time to get through, as the application sees it.",
+    ("kind",),
+    WAIT_BUCKETS,
+)
+DELIVERY = Metric(
+    "postmeter_delivery_seconds",
+    Kind.HISTOGRAM,
+    "How long the phases take: connect (DNS to AUTH), preface (MAIL to 354), data (to the reply).",
+    "A slow server shows in data; a slow network or TLS in connect.",
+    ("transport", "phase"),
+    DELIVERY_BUCKETS,
+)
+SLOT_WAIT = Metric(
+    "postmeter_slot_wait_seconds",
+    Kind.HISTOGRAM,
+    "From when a job could have gone to the end of its attempt: the wait for a slot or a turn.",
+    "How much longer mail takes because of limits.",
+    (),
+    WAIT_BUCKETS,
+)
+WAITING = Metric(
+    "postmeter_waiting_jobs",
+    Kind.GAUGE,
+    "Jobs that wait in the ledger, by reason: " + ", ".join(WaitReason) + ".",
+    "settings or held: a person must act. limit: they leave by themselves.",
+    ("company", "kind", "reason"),
+)
+OLDEST_WAITING = Metric(
+    "postmeter_oldest_waiting_timestamp_seconds",
+    Kind.GAUGE,
+    "Since when the job that has been due the longest could have gone, in Unix time.",
+    "Absent while nothing is due. `time() - x` is the age of the line.",
+)
+DEAD = Metric(
+    "postmeter_dead_letters",
+    Kind.GAUGE,
+    "Jobs that will not be sent unless a person decides so.",
+    "See `postmeter dead list`.",
+)
+HOLDS = Metric(
+    "postmeter_holds",
+    Kind.GAUGE,
+    "Holds in force, by what they stand on and by reason.",
+    "See `postmeter holds`.",
+    ("target_kind", "reason"),
+)
+CONNECTIONS = Metric(
+    "postmeter_smtp_connections",
+    Kind.GAUGE,
+    "Open connections to SMTP servers, of all worker processes, by state: idle, busy.",
+    "All busy with jobs waiting: more connections would help, if the server allows them.",
+    ("server", "state"),
+)
+SETTINGS_LOADED = Metric(
+    "postmeter_settings_loaded_timestamp_seconds",
+    Kind.GAUGE,
+    "When settings were last read because they had changed, in Unix time.",
+    "An edit that does not move it has not been seen.",
+)
+SETTINGS_ERRORS = Metric(
+    "postmeter_settings_errors",
+    Kind.GAUGE,
+    "Errors in the settings of a context; what was right before stays in force.",
+    "Above 0: see `postmeter settings check`.",
+    ("context",),
+)
+WORKERS = Metric(
+    "postmeter_workers",
+    Kind.GAUGE,
+    "Worker processes with a heartbeat.",
+    "0: nothing is delivered.",
+)
+LEDGER_UP = Metric(
+    "postmeter_ledger_up",
+    Kind.GAUGE,
+    "1 while the ledger can be read, else 0 and everything that is read from it is absent.",
+    "0: nothing is taken in or sent.",
+)
+BUILD = Metric(
+    "postmeter_build_info",
+    Kind.GAUGE,
+    "Always 1; the label has the version.",
+    "Which version serves.",
+    ("version",),
+)
+
+ALL: Final = (
+    *(LIMIT, WINDOW, WORST_WINDOW, UTILISATION, DRAIN_ETA),
+    *(EMAILS, ATTEMPTS, RECIPIENTS, QUEUE_WAIT, DELIVERY, SLOT_WAIT),
+    *(WAITING, OLDEST_WAITING, DEAD, HOLDS, CONNECTIONS),
+    *(SETTINGS_LOADED, SETTINGS_ERRORS, WORKERS, LEDGER_UP, BUILD),
+)
+
+
+class Instruments:
+    """What one worker process counts with.
+
+    Label values that are known beforehand start at 0, or the first count of each would be lost to
+    ``rate()``.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        registry = registry or CollectorRegistry()
+        self.emails = _counter(EMAILS, registry)
+        self.attempts = _counter(ATTEMPTS, registry)
+        self.recipients = _counter(RECIPIENTS, registry)
+        self.queue_wait = _histogram(QUEUE_WAIT, registry)
+        self.delivery = _histogram(DELIVERY, registry)
+        self.slot_wait = _histogram(SLOT_WAIT, registry)
+        self.connections = {"smtp": ConnectionGauge(CONNECTIONS, registry)}
+        for kind in ("send", "batch"):
+            self.emails_of(kind, "smtp", "_system")
+            self.queue_wait.labels(kind)
+        for phase in ("connect", "preface", "data"):
+            self.delivery.labels("smtp", phase)
+
+    def emails_of(self, kind: str, transport: str, company: str) -> dict[Outcome, Counter]:
+        """The counters of every outcome of one company's jobs."""
+        labels = (kind, transport, company)
+        return {outcome: self.emails.labels(*labels, outcome.value) for outcome in Outcome}
+
+
+class ConnectionGauge:
+    """How many connections one process has; those of a dead process are dropped."""
+
+    def __init__(self, metric: Metric, registry: CollectorRegistry) -> None:
+        self._gauge = Gauge(
+            metric.name, metric.help, metric.labels, registry=registry, multiprocess_mode="livesum"
+        )
+        self._known: set[tuple[str, str]] = set()
+
+    def note(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Say how many there are now by (server, state); the others are gone."""
+        for gone in self._known - counts.keys():
+            self._gauge.labels(*gone).set(0)
+        for labels, count in counts.items():
+            self._gauge.labels(*labels).set(count)
+        self._known.update(counts)
+
+
+def _counter(metric: Metric, registry: CollectorRegistry) -> Counter:
+    return Counter(metric.name, metric.help, metric.labels, registry=registry)
+
+
+def _histogram(metric: Metric, registry: CollectorRegistry) -> Histogram:
+    return Histogram(
+        metric.name, metric.help, metric.labels, buckets=metric.buckets, registry=registry
+    )
+
+
+@functools.cache
+def instruments() -> Instruments:
+    """The instruments of this process, made at the first use: after the fork, never before."""
+    if VARIABLE in os.environ:
+        take_place()
+    return Instruments()
+
+
+def note_connections(transport: str, counts: Mapping[tuple[str, str], int]) -> None:
+    """Say how many connections a transport has in this process now, by (server, state)."""
+    instruments().connections[transport].note(counts)
+
+
+def observe_phase(transport: str) -> Callable[[str, float], None]:
+    """What a transport calls with each phase and the seconds that it took."""
+    children = functools.cache(functools.partial(instruments().delivery.labels, transport))
+
+    def observe(phase: str, seconds: float) -> None:
+        children(phase).observe(seconds)
+
+    return observe

@@ -1,0 +1,116 @@
+"""From one fact to its metrics and its line in the log: the one place where both are made."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from worker.outcome import Outcome, RecipientState
+from worker.telemetry.logs import get_logger
+from worker.telemetry.metrics import AttemptClass, Instruments, instruments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.outcome import Fact
+    from worker.telemetry.logs import Logger
+
+_ENDS: Final = frozenset({Outcome.SENT, Outcome.DRAFTED, Outcome.DEAD})
+_ALARMING: Final = frozenset({Outcome.HELD, Outcome.DEAD, Outcome.UNKNOWN})
+_BY_OUTCOME: Final = {
+    Outcome.SENT: AttemptClass.ACCEPTED,
+    Outcome.DRAFTED: AttemptClass.ACCEPTED,
+    Outcome.DEFERRED: AttemptClass.DEFERRED,
+    Outcome.UNKNOWN: AttemptClass.UNKNOWN,
+}
+_CREDENTIAL_CODES: Final = frozenset({"530", "534", "535", "538"})
+"""Replies that speak of the authentication (RFC 4954 6)."""
+
+
+class Reporter:
+    """Told of every outcome by delivery; cheap, for it is called for every mail.
+
+    Args:
+        log: where the lines go; taken now, so configure the logs first.
+    """
+
+    def __init__(self, log: Logger | None = None, meter: Instruments | None = None) -> None:
+        log = (log or get_logger("postmeter.delivery")).bind()
+        self._lines: dict[bool, Callable[..., object]] = {True: log.warning, False: log.info}
+        meter = meter or instruments()
+        self._emails = cache(meter.emails_of)
+        self._attempts = cache(meter.attempts.labels)
+        self._recipients = cache(meter.recipients.labels)
+        self._queue_wait = cache(meter.queue_wait.labels)
+        self._slot_wait = meter.slot_wait
+        for attempt_class in AttemptClass:
+            self._attempts("smtp", attempt_class.value)
+        for state in RecipientState:
+            self._recipients("smtp", state.value)
+
+    def __call__(self, fact: Fact) -> None:
+        """Count an outcome and write its line."""
+        self._count(fact)
+        fields = {
+            "job_id": fact.job_id,
+            "company": fact.company,
+            "user": fact.user,
+            "kind": fact.kind,
+            "transport": fact.transport,
+            "attempts": fact.attempts,
+            "recipients": len(fact.recipients) or None,
+            "batch_id": fact.batch_id,
+            "message_id": fact.message_id,
+            "trace_id": trace_id(fact.traceparent),
+            "reason": fact.reason,
+            "reply": fact.reply,
+            "missed": [
+                f"{r.address}: {r.reply}" for r in fact.recipients if not _accepted(r.state)
+            ],
+            "seconds": None if fact.delivery_seconds is None else round(fact.delivery_seconds, 4),
+        }
+        line = self._lines[fact.outcome in _ALARMING]
+        line(fact.outcome.value, **{key: value for key, value in fields.items() if value})
+
+    def _count(self, fact: Fact) -> None:
+        self._emails(fact.kind, fact.transport, fact.company)[fact.outcome].inc()
+        if fact.outcome in _ENDS:
+            # Only at the end, when the last word on each recipient is known, so none counts twice.
+            for recipient in fact.recipients:
+                self._recipients(fact.transport, recipient.state.value).inc()
+        found = attempt_class(fact)
+        if found is None:
+            return
+        self._attempts(fact.transport, found.value).inc()
+        begun = fact.data_seconds is not None
+        if fact.outcome is Outcome.HELD:
+            return
+        if fact.queue_wait_seconds is not None and fact.attempts - begun <= 0:
+            self._queue_wait(fact.kind).observe(fact.queue_wait_seconds)
+        if fact.slot_wait_seconds is not None:
+            self._slot_wait.observe(fact.slot_wait_seconds)
+
+
+def attempt_class(fact: Fact) -> AttemptClass | None:
+    """What an attempt came to, or None where no attempt was made (expired, cancelled)."""
+    if fact.outcome is Outcome.CANCELLED or fact.delivery_seconds is None:
+        return None
+    known = _BY_OUTCOME.get(fact.outcome)
+    if known is not None:
+        return known
+    code = fact.reply[:3]
+    if fact.outcome is Outcome.DEAD:
+        return AttemptClass.REFUSED if code.startswith("5") or not code else AttemptClass.DEFERRED
+    if code in _CREDENTIAL_CODES:
+        return AttemptClass.CREDENTIAL
+    return AttemptClass.THROTTLED if code else AttemptClass.UNREACHABLE
+
+
+def trace_id(traceparent: str | None) -> str | None:
+    """The trace's id in a ``traceparent`` (W3C Trace Context 3.2.2), if it has one."""
+    parts = (traceparent or "").split("-")
+    return parts[1] if len(parts) > 1 else None
+
+
+def _accepted(state: RecipientState) -> bool:
+    return state is RecipientState.ACCEPTED

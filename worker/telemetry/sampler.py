@@ -1,0 +1,170 @@
+"""Looks at ledger and settings again and again, so that metrics and health know how things stand."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from worker.errors import LedgerError
+from worker.ledger import figures, overview
+from worker.ledger.ledger import Ledger
+from worker.telemetry.standing import Rules, Waiting, waiting
+from worker.telemetry.window import SlidingWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from config.watcher import SettingsWatcher
+    from worker.ledger.overview import WorkerRecord
+    from worker.pace import Limit
+
+KEPT_SECONDS = 1.0
+"""How long an answer of the ledger is good for several scrapes."""
+COST_SHARE = 20
+"""A slow answer is kept for so many times as long as it took, so that asking stays cheap."""
+OPEN_AGAIN_SECONDS = 1.0
+
+
+class Standing(NamedTuple):
+    """What the ledger says at a scrape, and what it comes to."""
+
+    waiting: Waiting
+    backlog: figures.Backlog
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How things stand at one moment; ``standing`` is None while the ledger cannot be read.
+
+    Attributes:
+        windows: by scope, how many emails the window holds now, and at the worst so far.
+        errors: by context, how many errors its settings have.
+    """
+
+    limits: Mapping[str, Limit]
+    windows: Mapping[str, tuple[int, int]]
+    workers: list[WorkerRecord]
+    standing: Standing | None
+    loaded_at_seconds: float
+    errors: Mapping[str, int] = field(default_factory=dict)
+
+
+class Sampler:
+    """Keeps count. ``tick`` is called every second by one thread, ``sample`` by any.
+
+    A ledger that is away, or not made yet, is tried again; meanwhile ``trouble`` says why.
+
+    Args:
+        window_seconds: how long a slot rests; a minute but in tests.
+    """
+
+    def __init__(
+        self,
+        ledger_url: str,
+        watcher: SettingsWatcher,
+        *,
+        window_seconds: float = 60.0,
+        open_ledger: Callable[[str], Ledger] = Ledger,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._url = ledger_url
+        self._watcher = watcher
+        self._window_seconds = window_seconds
+        self._open = open_ledger
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._ledger: Ledger | None = None
+        self._open_at = 0.0
+        self._rules = Rules(watcher.current)
+        self._seen = watcher.current
+        self._windows: dict[str, SlidingWindow] = {}
+        self._upto_steady: float | None = None
+        self._kept: tuple[float, Standing] | None = None
+        self.workers: list[WorkerRecord] = []
+        self.trouble = "the ledger was not looked at yet"
+        self.ticked_at = clock()
+
+    def tick(self) -> None:
+        """Look at what changes from second to second."""
+        self._watcher.poll()
+        if self._watcher.current is not self._seen:
+            self._seen = self._watcher.current
+            self._rules = Rules(self._seen)
+        try:
+            ledger = self._opened()
+            if ledger is not None:
+                self._read_on(ledger)
+                self.workers = ledger.read(overview.all_workers)
+                self.trouble = ""
+        except LedgerError as error:
+            self.trouble = str(error)
+        self.ticked_at = self._clock()
+
+    def sample(self) -> Sample:
+        """How things stand now."""
+        rules = self._rules
+        with self._lock:
+            ledger = self._ledger
+            standing = self._standing(ledger, rules) if ledger is not None else None
+            now = ledger.now().steady if ledger is not None else 0.0
+            for scope in rules.limits:
+                self._window(scope)
+            windows = {s: (window.count(now), window.worst) for s, window in self._windows.items()}
+        return Sample(
+            limits=rules.limits,
+            windows=windows if standing is not None else {},
+            workers=self.workers,
+            standing=standing,
+            loaded_at_seconds=self._watcher.loaded_at_seconds,
+            errors={c: len(found) for c, found in self._seen.errors_by_context().items()},
+        )
+
+    def close(self) -> None:
+        """Close the ledger; safe to call twice."""
+        with self._lock:
+            if self._ledger is not None:
+                self._ledger.close()
+                self._ledger = None
+
+    def _opened(self) -> Ledger | None:
+        """The ledger; None until it is time to try to open it again."""
+        if self._ledger is None and self._clock() >= self._open_at:
+            self._open_at = self._clock() + OPEN_AGAIN_SECONDS
+            self._ledger = self._open(self._url)
+        return self._ledger
+
+    def _read_on(self, ledger: Ledger) -> None:
+        """Count what was accepted since the last look; at the first look, one window back."""
+        if self._upto_steady is None:
+            self._upto_steady = ledger.now().steady - self._window_seconds
+        after = self._upto_steady
+        stamps = ledger.read(lambda c, _: figures.accepted_after(c, after))
+        scopes = functools.cache(self._rules.scopes)
+        with self._lock:
+            for stamp in stamps:
+                for scope in scopes(stamp.company, stamp.user, stamp.kind):
+                    self._window(scope).add(stamp.steady)
+        if stamps:
+            self._upto_steady = stamps[-1].steady
+
+    def _window(self, scope: str) -> SlidingWindow:
+        return self._windows.setdefault(scope, SlidingWindow(self._window_seconds))
+
+    def _standing(self, ledger: Ledger, rules: Rules) -> Standing | None:
+        """What waits, dead letters, holds: read at a scrape, and kept for a while."""
+        started = self._clock()
+        if self._kept is not None and started < self._kept[0]:
+            return self._kept[1]
+        try:
+            backlog = ledger.read(figures.backlog)
+        except LedgerError as error:
+            self.trouble, self._kept = str(error), None
+            return None
+        found = waiting(backlog.lines, rules, backlog.holds, self._window_seconds)
+        ended = self._clock()
+        standing = Standing(found, backlog)
+        self._kept = (max(started + KEPT_SECONDS, ended + COST_SHARE * (ended - started)), standing)
+        return standing
