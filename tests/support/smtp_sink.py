@@ -69,6 +69,7 @@ class SmtpSink(SmtpServer):
         self._keep = keep
         self._record_path = record
         self._record = -1
+        self._held_seconds = 0.0
         self.count = 0
 
     def __enter__(self) -> Self:
@@ -84,8 +85,14 @@ class SmtpSink(SmtpServer):
         super().__exit__(kind, error, trace)
         os.close(self._record)
 
+    def hold_replies(self, seconds: float) -> None:
+        """From now on reply to each mail only after so long."""
+        self._held_seconds = seconds
+
     def dot_delay_seconds(self) -> float:
         """Return a random delay, the same sequence for the same seed."""
+        if self._held_seconds:
+            return self._held_seconds
         if not self._delay_seconds:
             return 0.0
         if self._slow_seconds and self._random.random() < 0.01:

@@ -1,0 +1,355 @@
+"""A model of everything around the ledger, in virtual time: workers, a server, and bad luck.
+
+The statements are the real ones, on SQLite in memory. Around them an event heap moves a fake clock:
+worker processes that take, wait, begin, send and settle as the real ones do, a server that accepts
+when it likes, SIGKILL and SIGSTOP at any step, settings that change and are seen at different times.
+The server's own list of what it accepted, and when, is what tests judge.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.support.ledger import ACCEPTED, Store, deferred, new_job
+from worker.errors import BeginRefused
+from worker.ledger import deliveries, housekeeping, lanes, workers
+from worker.ledger.lanes import Lane
+from worker.ledger.rows import Claim
+from worker.pace import AHEAD_SECONDS, Limit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+PREFACE_SECONDS = (0.05, 1.6)
+"""From take to 354: a warm connection on a LAN, a cold one with TLS and AUTH over a WAN."""
+LONGEST_REPLY_SECONDS = 20.0
+LONGEST_STOP_SECONDS = 15.0
+RESEND_AFTER_SECONDS = 60.0
+IDLE_WAKE_SECONDS = 1.0
+RESTART_SECONDS = 1.0
+DEFER_SECONDS = 30.0
+
+
+class Step(StrEnum):
+    """Where a worker can be cut down."""
+
+    BEFORE_TAKE = "before take"
+    TAKEN = "after take"
+    BEFORE_BEGIN = "before begin"
+    BEGUN = "after begin"
+    REPLIED = "after the reply, before settle"
+    SETTLED = "after settle"
+
+
+class Fault(NamedTuple):
+    """From ``at`` on, the first worker that reaches ``step`` is stopped so long, or killed."""
+
+    at: float
+    step: Step
+    stop_seconds: float | None
+
+
+class Acceptance(NamedTuple):
+    """One mail that the server took: when, which, and the limits under which it was taken."""
+
+    at: float
+    job_id: str
+    limits: tuple[Limit, ...]
+
+
+def quick(chance: random.Random) -> float:
+    """Reply times of a server nearby, in seconds."""
+    return chance.uniform(0.005, 0.05)
+
+
+def slow(chance: random.Random) -> float:
+    """Reply times of about a second, varying, as Exchange Online has them."""
+    return min(max(0.1, chance.gauss(1.0, 0.35)), 3.0)
+
+
+def stalling(chance: random.Random) -> float:
+    """Quick replies, of which one in a hundred takes two seconds."""
+    return 2.0 if chance.random() < 0.01 else quick(chance)
+
+
+def wild(chance: random.Random) -> float:
+    """Every kind at once, and rarely one of up to 20 seconds."""
+    if chance.random() < 0.01:
+        return chance.uniform(2.0, LONGEST_REPLY_SECONDS)
+    return chance.choice((quick, slow, stalling))(chance)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one simulation is made of.
+
+    Attributes:
+        limits: each scope's limit over time, as (from second, emails per minute).
+        lanes: each lane's scopes.
+        lag_seconds: how much later each further worker sees a change of the limits.
+        reply_seconds: the server's reply time, drawn for each mail.
+        deferred_share: how many mails the server puts off with a 451.
+        kills: when some process is killed, wherever it is.
+        buried_at_restart: whether a killed worker's successor frees what it held.
+        even: whether the soft gap is on.
+    """
+
+    limits: Mapping[str, Sequence[tuple[float, int]]]
+    lanes: Mapping[Lane, Sequence[str]]
+    workers: int = 1
+    lag_seconds: float = 0.0
+    reply_seconds: Callable[[random.Random], float] = quick
+    deferred_share: float = 0.0
+    faults: Sequence[Fault] = ()
+    kills: Sequence[float] = ()
+    buried_at_restart: bool = False
+    even: bool = True
+    seed: int = 1
+
+
+def one_lane(limit: int, **more: object) -> Plan:
+    """Plan one company with one lane under one limit."""
+    lane = Lane("acme", "jane", "batch")
+    plan: dict[str, object] = {
+        "limits": {"company:acme": [(0.0, limit)]},
+        "lanes": {lane: ["company:acme"]},
+    }
+    return Plan(**{**plan, **more})  # type: ignore[arg-type]  # the caller's names are checked when it runs
+
+
+def every_fault(seed: int, *, until: float, each_seconds: float = 20.0) -> list[Fault]:
+    """Kill and stop in turn, at every step in turn, for stops of up to 15 s."""
+    chance = random.Random(seed)
+    turns = list(itertools.product(Step, (True, False)))
+    chance.shuffle(turns)
+    return [
+        Fault(at, step, None if kill else chance.uniform(0.5, LONGEST_STOP_SECONDS))
+        for at, (step, kill) in zip(
+            (each_seconds * i for i in range(1, int(until / each_seconds))),
+            itertools.cycle(turns),
+            strict=False,
+        )
+    ]
+
+
+@dataclass(eq=False)
+class Process:
+    """One worker process: alive, or stopped until later, or gone."""
+
+    name: str
+    index: int
+    alive: bool = True
+    stopped_until: float = 0.0
+    taking: bool = True
+    in_hand: set[str] = field(default_factory=set)
+
+
+class Simulation:
+    """Run a plan; ``accepted`` is what the server saw, ``faults`` what has struck."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.store = Store()
+        self.started = self.store.clock.steady
+        self.accepted: list[Acceptance] = []
+        self.published = 0
+        self.struck: Counter[tuple[Step, str]] = Counter()
+        self.unknowns: Counter[str] = Counter()
+        self.in_data: dict[str, str] = {}
+        self.reaped: set[str] = set()
+        self._chance = random.Random(plan.seed)
+        self._armed = sorted(plan.faults, reverse=True)
+        self._heap: list[tuple[float, float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._names = itertools.count(1)
+        self._processes: list[Process] = []
+        for index in range(plan.workers):
+            self._start(index)
+        for at in plan.kills:
+            self._later(at, lambda: self._end(self._chance.choice(self._processes)))
+
+    @property
+    def now(self) -> float:
+        """Seconds since the simulation's start."""
+        return self.store.clock.steady - self.started
+
+    def publish(self, lane: Lane, count: int) -> None:
+        """Write waiting jobs of one lane."""
+        for _ in range(count):
+            self.published += 1
+            job = new_job(
+                f"job-{self.published}",
+                company=lane.company,
+                user=lane.user,
+                kind=lane.kind,
+                batch_index=self.published,
+            )
+            assert self.store.do(deliveries.accept, job)
+
+    def run_until(self, until: float) -> None:
+        """Let everything happen up to that second, checking the ledger's books on the way."""
+        while self._heap and self._heap[0][0] <= self.started + until:
+            at, _, _, happen = heapq.heappop(self._heap)
+            self.store.clock.advance_to(at)
+            happen()
+
+    def _at(self, steady: float, happen: Callable[[], None]) -> None:
+        # What is due at the same instant happens in any order.
+        heapq.heappush(self._heap, (steady, self._chance.random(), next(self._order), happen))
+
+    def _later(self, seconds: float, happen: Callable[[], None]) -> None:
+        self._at(self.store.clock.steady + seconds, happen)
+
+    def _start(self, index: int) -> None:
+        process = Process(f"w{next(self._names)}", index)
+        self._processes.append(process)
+        self.store.register(process.name)
+        for story in (self._pump, self._beat, self._keep_house):
+            self._go_on(process, story(process))
+
+    def _go_on(self, process: Process, story: Iterator[float]) -> None:
+        if not process.alive:
+            return
+        if process.stopped_until > self.store.clock.steady:
+            self._at(process.stopped_until, lambda: self._go_on(process, story))
+            return
+        pause = next(story, None)
+        if pause is not None:
+            self._later(pause, lambda: self._go_on(process, story))
+
+    def _end(self, process: Process) -> None:
+        process.alive = False
+        self._processes.remove(process)
+        self._later(RESTART_SECONDS, lambda: self._replace(process))
+
+    def _replace(self, process: Process) -> None:
+        """Start a new process; a supervisor that saw the old one end can bury it at once."""
+        if self.plan.buried_at_restart and process.name not in self.reaped:
+            self._note_dead(self.store.do(workers.bury, process.name))
+        self._start(process.index)
+
+    def _note_dead(self, reaping: workers.Reaping) -> None:
+        self.reaped.update(reaping.workers)
+        self.unknowns.update(reaping.unknown)
+        for job_id in reaping.unknown:
+            del self.in_data[job_id]
+
+    def _reach(self, process: Process, step: Step) -> Iterator[float]:
+        """Be struck here if a fault waits for this step."""
+        if not self._armed or self._armed[-1].at > self.now or self._armed[-1].step is not step:
+            return
+        fault = self._armed.pop()
+        if fault.stop_seconds is None:
+            self.struck[step, "killed"] += 1
+            self._end(process)
+        else:
+            self.struck[step, "stopped"] += 1
+            process.stopped_until = self.store.clock.steady + fault.stop_seconds
+        yield 0.0
+
+    def _limits(self, lane: Lane, process: Process) -> list[Limit]:
+        """The limits of a lane, as this process sees them now."""
+        seen_at = self.now - process.index * self.plan.lag_seconds
+        limits = []
+        for scope in self.plan.lanes[lane]:
+            numbers = [n for since, n in self.plan.limits[scope] if since <= max(seen_at, 0.0)]
+            limits.append(Limit(scope, numbers[-1], even=self.plan.even))
+        return sorted(limits)
+
+    def _pump(self, process: Process) -> Iterator[float]:
+        while process.taking:
+            yield from self._reach(process, Step.BEFORE_TAKE)
+            wake = self.now + IDLE_WAKE_SECONDS
+            for lane in self.store.do(lanes.due_lanes)[0]:
+                limits = self._limits(lane, process)
+                taken = self.store.take(
+                    *limits, lane=lane, worker=process.name, ahead_seconds=AHEAD_SECONDS
+                )
+                if isinstance(taken, Claim):
+                    assert process.name not in self.reaped, "a reaped worker took a job"
+                    process.in_hand.add(taken.token)
+                    self._go_on(process, self._deliver(process, taken, tuple(limits)))
+                    wake = self.now
+                elif taken.scope:
+                    wake = min(wake, taken.until_steady - self.started)
+            yield max(wake - self.now, 0.001)
+
+    def _deliver(
+        self, process: Process, claim: Claim, limits: tuple[Limit, ...]
+    ) -> Iterator[float]:
+        yield from self._reach(process, Step.TAKEN)
+        yield self._chance.uniform(*PREFACE_SECONDS)
+        while (early := claim.not_before_steady - self.store.clock.steady) > 0:
+            yield early
+        yield from self._reach(process, Step.BEFORE_BEGIN)
+        try:
+            self.store.begin(claim, worker=process.name, resend_after_seconds=RESEND_AFTER_SECONDS)
+        except BeginRefused:
+            due_at = self.store.clock.wall
+            self.store.do(deliveries.release, claim, due_at=due_at, reason="refused")
+        else:
+            assert process.name not in self.reaped, "a reaped worker began a job"
+            assert claim.job_id not in self.in_data, "two attempts of one job are in DATA"
+            self.in_data[claim.job_id] = claim.token
+            yield from self._reach(process, Step.BEGUN)
+            yield from self._transmit(process, claim, limits)
+        process.in_hand.discard(claim.token)
+
+    def _transmit(
+        self, process: Process, claim: Claim, limits: tuple[Limit, ...]
+    ) -> Iterator[float]:
+        """Send the mail: what the server does with it no longer depends on the process."""
+        reply_seconds = self.plan.reply_seconds(self._chance)
+        settlement = ACCEPTED
+        if self._chance.random() < self.plan.deferred_share:
+            settlement = deferred(self.store.clock.wall + reply_seconds + DEFER_SECONDS)
+        else:
+            counted = reply_seconds * self._chance.choice((0.0, self._chance.random(), 1.0))
+            self._later(counted, lambda: self._accept(claim.job_id, limits))
+        yield reply_seconds
+        yield from self._reach(process, Step.REPLIED)
+        if self.store.settle(claim, settlement):
+            del self.in_data[claim.job_id]
+        yield from self._reach(process, Step.SETTLED)
+
+    def _accept(self, job_id: str, limits: tuple[Limit, ...]) -> None:
+        self.accepted.append(Acceptance(self.now, job_id, limits))
+
+    def _beat(self, process: Process) -> Iterator[float]:
+        while True:
+            yield workers.BEAT_SECONDS
+            try:
+                self.store.do(workers.beat, process.name)
+            except workers.Reaped:
+                process.taking = False  # what is in DATA may still end; a new process takes over
+                self._later(RESTART_SECONDS, lambda: self._start(process.index))
+                return
+
+    def _keep_house(self, process: Process) -> Iterator[float]:
+        while process.taking:
+            yield workers.REAP_SECONDS
+            kept = self.store.do(housekeeping.keep)
+            self._note_dead(kept.reaped)
+            self.check_books()
+
+    def check_books(self) -> None:
+        """Check what must hold at every moment: no job lost, no slot or claim that nobody frees."""
+        ((jobs, bodies),) = self.store.query(
+            "SELECT count(*), sum(state = 'sent' OR body IS NOT NULL) FROM delivery"
+        )
+        assert jobs == bodies == self.published
+        leased = set(self.store.query("SELECT id FROM worker"))
+        owned = self.store.query(
+            "SELECT worker, token FROM slot WHERE token IS NOT NULL"
+            " UNION SELECT worker, claim FROM delivery WHERE worker IS NOT NULL"
+        )
+        in_hand = {p.name: p.in_hand for p in self._processes}
+        for name, token in owned:
+            assert (name,) in leased, f"{name} has no lease, so nobody will free what it holds"
+            assert name not in in_hand or token in in_hand[name], f"{name} forgot {token}"
