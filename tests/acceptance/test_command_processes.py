@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command import POSTMETER, make_environ, run
 from tests.support.ledger import new_job
 from worker.ledger import deliveries
 from worker.ledger.ledger import Ledger
 
-POSTMETER = Path(sys.executable).with_name("postmeter")
 SYSTEM = """
 [smtp]
 server_address = "smtp.example.nz"
@@ -33,17 +33,7 @@ LONG = (
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
     """The variables of an installation that no worker has used yet."""
-    settings = tmp_path / "settings"
-    (settings / "users").mkdir(parents=True)
-    (settings / "system.toml").write_text(SYSTEM)
-    (settings / "users" / "jane.toml").write_text('[email]\naddress = "jane@example.nz"\n')
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return {
-        **kept,
-        "PYTHONUTF8": "1",
-        "POSTMETER_SETTINGS": str(settings),
-        "POSTMETER_STATE": str(tmp_path / "state"),
-    }
+    return make_environ(tmp_path, SYSTEM)
 
 
 def accept(environ: dict[str, str], *job_ids: str, **changes: object) -> None:
@@ -55,15 +45,6 @@ def accept(environ: dict[str, str], *job_ids: str, **changes: object) -> None:
             ledger.call(lambda c, now, row=row: deliveries.accept(c, now, row))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
     finally:
         ledger.close()
-
-
-def run(environ: dict[str, str], *words: str, exits: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run the installed command, which must end with this code."""
-    done = subprocess.run(
-        [POSTMETER, *words], env=environ, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == exits, done.stdout + done.stderr
-    return done
 
 
 def on_terminal(environ: dict[str, str], *words: str) -> list[str]:

@@ -5,6 +5,7 @@ Each is opened when it is first asked for, so that a command needs no more than 
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from worker.ledger.ledger import Ledger
 
 _SQLITE: Final = "sqlite:///"
+_OPEN_SECONDS: Final = 5.0
+_OPEN_AGAIN_SECONDS: Final = 0.02
 
 
 class Installation:
@@ -62,22 +65,23 @@ class Installation:
     @property
     def ledger_url(self) -> str:
         """Where the ledger is."""
-        from config.process import state_root
-
         given = self.process.ledger_url
         if given is not None:
             return given.get_secret_value()
-        return f"{_SQLITE}{state_root(self.process).absolute() / 'ledger.db'}"
+        return f"{_SQLITE}{self._state / 'ledger.db'}"
 
     @property
     def broker_url(self) -> str:
         """Where jobs go in; an embedded inbox with its path."""
         url = self.process.broker_url.get_secret_value()
-        if url != "embedded:":
-            return url
-        from config.process import state_root
+        return f"{url}{self._state / 'inbox.db'}" if url == "embedded:" else url
 
-        return f"{url}{state_root(self.process).absolute() / 'inbox.db'}"
+    @property
+    def _state(self) -> Path:
+        """The state folder; looking at an installation does not make it."""
+        folder = self.process.state
+        assert folder is not None, "load sets it"
+        return folder.absolute()
 
     @property
     def has_ledger(self) -> bool:
@@ -103,9 +107,7 @@ class Installation:
                 " POSTMETER_LEDGER_URL names another place than the worker's",
                 Exit.UNREACHABLE,
             )
-        from worker.ledger.ledger import Ledger
-
-        ledger = Ledger(self.ledger_url)
+        ledger = _open(self.ledger_url)
         try:
             yield ledger
         finally:
@@ -140,3 +142,22 @@ class Installation:
             self.broker_url, company=company, user=user, topology=self.topology
         ) as producer:
             yield producer
+
+
+def _open(url: str) -> Ledger:
+    """Open the ledger, trying again while another process holds it.
+
+    SQLite lets nobody in while the last process that leaves tidies up its log, which happens where
+    commands run side by side and no worker runs.
+    """
+    from worker.errors import LedgerUnavailable
+    from worker.ledger.ledger import Ledger
+
+    deadline = time.monotonic() + _OPEN_SECONDS
+    while True:
+        try:
+            return Ledger(url)
+        except LedgerUnavailable as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_OPEN_AGAIN_SECONDS)

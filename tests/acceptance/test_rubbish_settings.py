@@ -1,0 +1,151 @@
+"""A good job that no settings serve: held with a sentence, and it goes by itself once they do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.office import as_bytes, good_envelope, new_id
+from worker.ledger.rows import State
+
+if TYPE_CHECKING:
+    from tests.support.office import Office
+
+ROBOT = '[email]\naddress = "robot@acme.example"\n'
+SYSTEM = "replicate_from_system = true\n"
+DESKTOP = "needs a worker on the user's Windows desktop, which this version does not have"
+DRAFT = "would leave a draft, which this version does not do"
+INSTEAD = 'publish the email with kind "send" instead'
+# What is held: the company's file, the job's kind, and the sentence, without the company's name.
+UNSERVED: dict[str, tuple[str, str, str]] = {
+    "compose": (
+        SYSTEM,
+        "compose",
+        f'default: mail_options.compose = "accredo-mailer" {DRAFT}; {INSTEAD}',
+    ),
+    "send by Outlook": (
+        f'{SYSTEM}[mail_options]\nsend_mailer = "outlook"\n',
+        "send",
+        '{file}: mail_options.send_mailer = "outlook" ' + DESKTOP + '; write "smtp"',
+    ),
+    "batch by MAPI": (
+        f'{SYSTEM}[mail_options]\nsend_batch = "full-mapi"\n',
+        "batch",
+        '{file}: mail_options.send_batch = "full-mapi" ' + DESKTOP + '; write "smtp"',
+    ),
+    "an old TLS": (
+        f'{SYSTEM}[smtp]\ntransport_security = "tls1.0"\n',
+        "send",
+        '{file}: smtp.transport_security = "tls1.0" is not served by this version;'
+        ' write "tls1.2", "tls1.3" or "tls"',
+    ),
+    "no way to send": (
+        '[smtp]\ndefault_user = "robot"\n',
+        "send",
+        "{file}: mail_options.send_mailer = autodetect finds no way to send: write "
+        "smtp.server_address, or web.allow_microsoft_365 = true and a [microsoft_365]",
+    ),
+}
+BROKEN: dict[str, tuple[str, str]] = {
+    "no TOML": (
+        f"{SYSTEM}[smtp\n",
+        "this file is not TOML: Expected ']' at the end of a table declaration"
+        " (at line 2, column 6)",
+    ),
+    "a wrong value": (f"{SYSTEM}[smtp]\nport = 70000\n", "smtp.port: 70000: write 1 to 65535"),
+    "an unknown key": (
+        f"{SYSTEM}[smtp]\nprot = 25\n",
+        "smtp.prot: no such key; did you mean smtp.port?",
+    ),
+}
+
+
+def publish(office: Office, **fields: Any) -> str:
+    """Publish a good job with these fields; its id."""
+    kind = fields.setdefault("kind", "send")
+    if kind == "batch":
+        fields |= {"batch_id": new_id(), "batch_index": 0}
+    queue = office.queues.queue_for(kind)
+    envelope = good_envelope(queue, **fields)
+    office.put(as_bytes(envelope), queue)
+    return str(envelope["message_id"])
+
+
+def company(office: Office, text: str) -> str:
+    """Make a company of this text, with the user ``robot``; its name."""
+    name = f"c{new_id()}"
+    office.settings_file(f"companies/{name}/users/robot.toml", ROBOT)
+    office.settings_file(f"companies/{name}/company.toml", text)
+    return name
+
+
+@pytest.mark.parametrize("case", UNSERVED)
+def test_what_this_version_does_not_serve_is_held(office: Office, case: str) -> None:
+    """The sentence names file, key, value and what to write; written, the job goes by itself."""
+    text, kind, sentence = UNSERVED[case]
+    name = company(office, text)
+    job_id = publish(office, company=name, kind=kind)
+    assert office.delivers_promptly()
+    reason = sentence.format(file=f"companies/{name}/company.toml")
+    row = office.wait_for(job_id, State.WAITING, reason)
+    assert row.attempts == 0
+    if kind != "compose":
+        office.settings_file(f"companies/{name}/company.toml", SYSTEM)
+        office.wait_for(job_id, State.SENT)
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_company_holds_its_mail_alone(office: Office, case: str) -> None:
+    """The sentence names the line to mend; mended, the job goes by itself."""
+    text, problem = BROKEN[case]
+    name = company(office, text)
+    job_id = publish(office, company=name)
+    assert office.delivers_promptly()
+    file = f"companies/{name}/company.toml"
+    office.wait_for(job_id, State.WAITING, f"the settings of {name} have errors: {file}: {problem}")
+    office.settings_file(file, SYSTEM)
+    office.wait_for(job_id, State.SENT)
+
+
+def test_a_job_without_a_user_waits_for_the_key(office: Office) -> None:
+    """No user and no ``default_user``: held for a sentence with file and key, sent once it is set."""
+    name = company(office, "")
+    server = f'[smtp]\nserver_address = "127.0.0.1"\nport = {office.fleet.sink.port}\n'
+    file = f"companies/{name}/company.toml"
+    office.settings_file(file, f'{server}transport_security = "none"\n')
+    job_id = publish(office, company=name)
+    assert office.delivers_promptly()
+    office.wait_for(
+        job_id, State.WAITING, f"the job names no user, and {file} has no smtp.default_user"
+    )
+    office.settings_file(file, f'{server}transport_security = "none"\ndefault_user = "robot"\n')
+    office.wait_for(job_id, State.SENT)
+
+
+def test_a_company_that_comes_too_late_finds_its_mail_dead(office: Office) -> None:
+    """An unknown company and unknown users: held for the wait, then dead, each with its sentence."""
+    stranger = f"c{new_id()}"
+    waiting = {
+        publish(office, company=stranger): f'there is no company "{stranger}" in the settings',
+        publish(office, company="acme", user="jane"): 'acme has no user "jane"',
+        publish(office, company="acme", user="root"): "root is a user of the system, not of acme",
+    }
+    assert office.delivers_promptly()
+    for job_id, reason in waiting.items():
+        office.wait_for(job_id, State.WAITING, reason)
+    for job_id, reason in waiting.items():
+        row = office.wait_for(job_id, State.DEAD, f"{reason}; it did not come within 2 s")
+        assert row.body is not None
+        assert row.updated_at - row.accepted_at >= 2.0
+
+
+def test_a_company_that_comes_in_time_gets_its_mail_sent(office: Office) -> None:
+    """Settings follow the application: a job that came before its company waits for it."""
+    name = f"c{new_id()}"
+    job_id = publish(office, company=name)
+    office.wait_for(job_id, State.WAITING, f'there is no company "{name}" in the settings')
+    office.settings_file(f"companies/{name}/users/robot.toml", ROBOT)
+    office.settings_file(f"companies/{name}/company.toml", SYSTEM)
+    office.wait_for(job_id, State.SENT)
+    assert office.delivers_promptly()

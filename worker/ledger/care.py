@@ -1,0 +1,92 @@
+"""What an operator does to the ledger as a whole: upgrade it, check it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import Connection, inspect, text
+
+from worker.errors import LedgerUnusable
+from worker.ledger.clock import HostClock
+from worker.ledger.engine import open_engine, transact, translated
+from worker.ledger.rows import State
+from worker.ledger.upgrade import upgrade
+from worker.ledger.workers import DEAD_AFTER_SECONDS
+
+if TYPE_CHECKING:
+    from worker.ledger.clock import Clock, Now
+
+
+class Check(NamedTuple):
+    """What a look at the whole ledger found.
+
+    Attributes:
+        size_bytes: of the database, without its log.
+        jobs: how many of each state.
+        problems: one line each; empty for a sound ledger.
+    """
+
+    size_bytes: int
+    jobs: dict[State, int]
+    problems: tuple[str, ...]
+
+
+_BEATING = text("SELECT count(*) FROM worker WHERE beat_steady >= :since")
+_STATES = text("SELECT state, count(*) AS jobs FROM delivery GROUP BY state")
+_SIZE = text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
+_QUICK = text("PRAGMA quick_check(5)")
+_FAULTS = {
+    "jobs that are not final have lost their body": text(
+        "SELECT count(*) FROM delivery WHERE body IS NULL"
+        " AND state IN ('waiting', 'claimed', 'data', 'dead', 'unknown')"
+    ),
+    "jobs are in the hands of a worker that is not there": text(
+        "SELECT count(*) FROM delivery WHERE worker IS NOT NULL"
+        " AND worker NOT IN (SELECT id FROM worker)"
+    ),
+    "slots are in the hands of a worker that is not there": text(
+        "SELECT count(*) FROM slot WHERE worker IS NOT NULL"
+        " AND worker NOT IN (SELECT id FROM worker)"
+    ),
+    "waiting jobs stand in a line that does not know of them": text(
+        "SELECT count(*) FROM (SELECT DISTINCT company, user_id, kind FROM delivery"
+        " WHERE state = 'waiting' AND kind <> 'unreadable') AS d LEFT JOIN lane l"
+        " ON l.company = d.company AND l.user_id = d.user_id AND l.kind = d.kind"
+        " WHERE l.next_due_at IS NULL"
+    ),
+}
+
+
+def upgrade_ledger(url: str, clock: Clock | None = None) -> tuple[str | None, str]:
+    """Bring the ledger's tables to the version of this program; (from, to).
+
+    Raises:
+        LedgerUnusable: workers are at work on it, or it is no ledger.
+        LedgerUnavailable: it cannot be opened or written now.
+    """
+    engine = open_engine(url)
+    try:
+        with translated(), engine.connect() as connection:
+            return transact(connection, clock or HostClock.of_this_host(), _upgrade)
+    finally:
+        engine.dispose()
+
+
+def _upgrade(connection: Connection, now: Now) -> tuple[str | None, str]:
+    if inspect(connection).has_table("worker"):
+        since = now.steady - DEAD_AFTER_SECONDS
+        beating = connection.execute(_BEATING, {"since": since}).scalar_one()
+        if beating:
+            raise LedgerUnusable(f"{beating} worker(s) are at work on the ledger; stop them first")
+    return upgrade(connection)
+
+
+def check(connection: Connection, _now: Now) -> Check:
+    """Read the whole ledger and tell what is wrong with it; the cost grows with its size."""
+    problems = [line for line in connection.execute(_QUICK).scalars() if line != "ok"]
+    for what, statement in _FAULTS.items():
+        count = connection.execute(statement).scalar_one()
+        if count:
+            problems.append(f"{what}: {count}")
+    jobs = {State(row.state): row.jobs for row in connection.execute(_STATES)}
+    return Check(int(connection.execute(_SIZE).scalar_one()), jobs, tuple(problems))
