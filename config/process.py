@@ -77,6 +77,12 @@ class ProcessSettings(BaseSettings):
         default="quorum", description="The type of the queues: quorum, classic."
     )
     processes: int = Field(default=1, ge=1, le=64, description="Worker processes: 1 to 64.")
+    keep_days: int = Field(
+        default=30,
+        ge=1,
+        le=3650,
+        description="How long the ledger keeps what is sent, drafted or cancelled: 1 to 3650.",
+    )
     grace_seconds: float = Field(
         default=30.0,
         ge=0,
@@ -179,6 +185,14 @@ def state_root(process: ProcessSettings) -> Path:
         what = f'cannot make "{folder}" ({error.strerror})'
         raise ProcessInvalid((Problem(ENVIRONMENT, None, _variable("state"), "", what),)) from None
     return folder
+
+
+def ledger_url(process: ProcessSettings) -> str:
+    """The ledger's database: what was set, else a file in the state folder."""
+    if process.ledger_url is not None:
+        return process.ledger_url.get_secret_value()
+    assert process.state is not None, "load sets it"
+    return f"sqlite:///{process.state.absolute() / 'ledger.db'}"
 
 
 def _variable(field: str) -> str:

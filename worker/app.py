@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
-from config.process import state_root
+from config.process import ledger_url
 from config.settings import sender_allowed
 from producers.addresses import parse_address
 from producers.embedded import SCHEME, inbox_path
@@ -25,6 +25,7 @@ from worker.broker.intake import Intake as Switch
 from worker.broker.launcher import WorkerProcess, signals
 from worker.broker.sources import inbox_source, ledger_source, rabbitmq_source
 from worker.broker.waiting import LEDGER_QUEUE
+from worker.bystander import Bystander
 from worker.capacity import Capacity
 from worker.composing import Composer
 from worker.delivery import Tools
@@ -102,17 +103,6 @@ def sender_refused(job: Job, settings: EffectiveSettings) -> str | None:
     )
 
 
-def ledger_url(process: ProcessSettings) -> str:
-    """Where the ledger is: what was set, else a file in the state folder.
-
-    Raises:
-        ProcessInvalid: the state folder cannot be made.
-    """
-    if process.ledger_url is not None:
-        return process.ledger_url.get_secret_value()
-    return f"sqlite:///{state_root(process) / 'ledger.db'}"
-
-
 async def open_ledger(url: str) -> Ledger:
     """Open the ledger, waiting until it can be written.
 
@@ -162,13 +152,15 @@ class App:
             leases=ConnectionLeases(ledger, worker, new_token),
             observe=metrics.observe_phase("smtp"),
         )
+        report = Reporter()
+        tell_of = Bystander(ledger, report)
         self._tools = Tools(
             ledger=ledger,
             transports={"smtp": self._smtp},
             render=Composer(process.attachments),
             sender_refused=sender_refused,
             random=random.random,
-            report=Reporter(),
+            report=report,
             on_fault=self._on_fault,
         )
         holding = Holding()
@@ -181,7 +173,7 @@ class App:
                 holding=holding,
                 capacity=self._capacity,
                 new_token=new_token,
-                explain=Explainer(ledger, wait_seconds=tuning.wait_for_settings_seconds),
+                explain=Explainer(ledger, tell_of, wait_seconds=tuning.wait_for_settings_seconds),
                 on_unavailable=self._outage.begin,
                 window_seconds=tuning.window_seconds,
             )
@@ -202,6 +194,8 @@ class App:
             publish_events=self._events.step,
             die=self._die,
             log=self._log,
+            tell_of=tell_of,
+            keep_seconds=process.keep_days * 86400.0,
         )
         self._upkeep = Upkeep(self._chores)
         self._worker_process: WorkerProcess | None = None
@@ -221,7 +215,7 @@ class App:
             grace_seconds=self._process_settings.grace_seconds,
         )
         self._upkeep.start()
-        await self._intake.read_again(self._topology.send)
+        await self._intake.read_again(self._topology)
         self._log.info("worker started", worker=who.worker, pid=who.pid)
         try:
             with signals(self._worker_process):

@@ -69,6 +69,7 @@ class Delivery:
     ticket: Ticket
     started_steady: float = 0.0
     begun_steady: float = 0.0
+    begun_wall: float | None = None
 
     async def run(self) -> None:
         """Deliver the job, or record why not; afterwards its row says what became of it.
@@ -133,7 +134,7 @@ class Delivery:
             on_unknown=self.settings.on_unknown,
             resend_after_seconds=self.settings.reply_timeout_seconds,
         )
-        self.begun_steady = self.tools.ledger.now().steady
+        self.begun_wall, self.begun_steady = self.tools.ledger.now()
 
     async def _fail(self, failed: AttemptError) -> None:
         """The attempt came to nothing; its kind says what is next."""
@@ -286,8 +287,9 @@ class Delivery:
         reply: Reply | str | None,
         recipients: tuple[RecipientReply, ...] = (),
     ) -> None:
-        now = self.tools.ledger.now()
-        started, begun = self.started_steady, self.begun_steady
+        steady = self.tools.ledger.now().steady
+        started, begun, at = self.started_steady, self.begun_steady, self.begun_wall
+        enqueued_at = self.job.enqueued_at.timestamp()
         self.tools.report(
             Fact(
                 outcome=outcome,
@@ -303,10 +305,14 @@ class Delivery:
                 message_id=self.job.message_id,
                 traceparent=self.job.traceparent,
                 recipients=recipients,
-                queue_wait_seconds=max(0.0, now.wall - self.job.enqueued_at.timestamp()),
-                slot_wait_seconds=max(0.0, now.wall - self.ticket.waiting_since_at),
-                delivery_seconds=now.steady - started if started else None,
-                data_seconds=now.steady - begun if begun else None,
+                queue_wait_seconds=None
+                if at is None or self.ticket.attempts
+                else max(0.0, at - enqueued_at),
+                slot_wait_seconds=None
+                if at is None
+                else max(0.0, at - self.ticket.waiting_since_at),
+                delivery_seconds=steady - started if started else None,
+                data_seconds=steady - begun if begun else None,
             )
         )
 

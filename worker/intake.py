@@ -16,7 +16,7 @@ from producers.envelope import decode
 from producers.errors import InvalidEnvelope
 from worker.delivery import Delivery
 from worker.holding import targets_of
-from worker.ledger import deliveries, operations
+from worker.ledger import deliveries, newcomers, operations
 from worker.ledger.lanes import Lane
 from worker.ledger.newcomers import SYSTEM, row_of
 from worker.ledger.rows import UNREADABLE, NewJob, State
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from config.effective import EffectiveSettings
     from producers.job import Job
+    from producers.topology import Topology
     from worker.capacity import Capacity
     from worker.delivery import Tools
     from worker.holding import Holding
@@ -128,26 +129,25 @@ class Intake:
         """
         await self._tools.ledger.accept(self.unreadable(envelope, reason, State.DEAD))
 
-    async def read_again(self, queue_name: str) -> int:
+    async def read_again(self, topology: Topology) -> int:
         """Take in what an older worker held as unreadable; how many rows were read now."""
         ledger = self._tools.ledger
         read = 0
         for job_id in await ledger.run(lambda c, _: operations.held_unreadable(c)):
-            envelope = await ledger.run(
-                lambda c, _, job_id=job_id: operations.raw_envelope(c, job_id)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-            )
+            envelope = await ledger.run(partial(_envelope, job_id=job_id))
             if envelope is None:
                 continue
             try:
-                decode(envelope, queue_name)
+                job = newcomers.read_envelope(envelope, topology)
             except InvalidEnvelope:
                 continue
-            await self.take_in(envelope, queue_name)
-            await ledger.run(
-                lambda c, _, job_id=job_id: operations.forget_raw(c, job_id)  # type: ignore[misc]  # as above
-            )
+            await ledger.run(partial(newcomers.readmit, job_id=job_id, envelope=envelope, job=job))
             read += 1
         return read
+
+
+def _envelope(connection: Connection, _now: Now, *, job_id: str) -> bytes | None:
+    return operations.raw_envelope(connection, job_id)
 
 
 def _known(connection: Connection, _now: Now, *, job_id: str) -> bool:

@@ -114,10 +114,15 @@ class DirectTicket:
         )
 
     async def _adopt(self) -> bool:
+        """Write the row as claimed; where another job has its key, the row says that instead."""
+
         def operation(connection: Connection, now: Now) -> bool:
-            return deliveries.claim_new(
+            claimed = deliveries.claim_new(
                 connection, now, self._job, worker=self._worker, token=self.token
             )
+            if not claimed:
+                deliveries.accept(connection, now, self._job)
+            return claimed
 
         return await self._ledger.run(operation)
 

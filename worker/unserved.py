@@ -9,7 +9,7 @@ from config.errors import UnknownCompany, UnknownUser
 from worker.ledger import housekeeping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from sqlalchemy import Connection
 
@@ -29,40 +29,42 @@ class Explainer:
     def __init__(
         self,
         ledger: Ledger,
+        tell_of: Callable[[Iterable[str]], None],
         *,
         wait_seconds: float = WAIT_FOR_SETTINGS_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
+        self._tell_of = tell_of
         self._wait_seconds = wait_seconds
         self._clock = clock
-        self._again: dict[Lane, float] = {}
+        self._told: dict[Lane, tuple[str, float]] = {}
 
     def __call__(self, lane: Lane, reason: str, error: ConfigError | None) -> None:
-        """Explain a lane that can't be served; cheap when it was explained just now.
+        """Explain a lane that can't be served; cheap when the same was said of it just now.
 
         Raises:
             LedgerUnavailable: the ledger is away.
         """
         now = self._clock()
-        if self._again.get(lane, 0.0) > now:
+        said, again_at = self._told.get(lane, ("", 0.0))
+        if said == reason and again_at > now:
             return
-        self._again[lane] = now + EXPLAIN_AGAIN_SECONDS
+        self._told[lane] = (reason, now + EXPLAIN_AGAIN_SECONDS)
         unknown = isinstance(error, UnknownCompany | UnknownUser)
 
-        def operation(connection: Connection, at: Now) -> int:
-            changed = housekeeping.explain_lane(connection, lane, reason)
-            if unknown:
-                changed += len(
-                    housekeeping.kill_lane(
-                        connection,
-                        at,
-                        lane,
-                        older_than_seconds=self._wait_seconds,
-                        reason=f"{reason}; it did not come within {self._wait_seconds:.0f} s",
-                    )
-                )
-            return changed
+        over = f"{reason}; it did not come within {self._wait_seconds:.0f} s"
 
-        while self._ledger.call(operation) >= housekeeping.STEP:
-            pass
+        def operation(connection: Connection, at: Now) -> tuple[int, list[str]]:
+            changed = housekeeping.explain_lane(connection, lane, reason)
+            if not unknown:
+                return changed, []
+            killed = housekeeping.kill_lane(
+                connection, at, lane, older_than_seconds=self._wait_seconds, reason=over
+            )
+            return changed + len(killed), killed
+
+        changed = housekeeping.STEP
+        while changed >= housekeeping.STEP:
+            changed, killed = self._ledger.call(operation)
+            self._tell_of(killed)

@@ -10,10 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from worker.errors import LedgerUnavailable
-from worker.ledger import workers
+from worker.ledger import housekeeping, workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
 
     from sqlalchemy import Connection
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from worker.telemetry.logs import Logger
 
 SETTINGS_SECONDS = 1.0
+PRUNE_SECONDS = 5.0
 EVENTS_SECONDS = 0.5
 PAUSE_SECONDS = 5.0
 """A longer pause between two rounds means that this process, or the whole host, stood still."""
@@ -36,6 +37,8 @@ class Chores(NamedTuple):
         poll_settings: read what changed in the settings; called in a thread.
         publish_events: publish what is due, returning how much; called in a thread.
         die: end this process, because it was found dead.
+        tell_of: report jobs that ended without a delivery, by their ids; called in a thread.
+        keep_seconds: how long final rows stay.
     """
 
     ledger: Ledger
@@ -46,10 +49,16 @@ class Chores(NamedTuple):
     publish_events: Callable[[], int]
     die: Callable[[], None]
     log: Logger
+    tell_of: Callable[[Iterable[str]], None]
+    keep_seconds: float
 
 
 def _beat(connection: Connection, now: Now, *, worker: str, trouble: str) -> None:
     workers.beat(connection, now, worker, trouble)
+
+
+def _prune(connection: Connection, now: Now, *, older_than_seconds: float) -> int:
+    return housekeeping.prune(connection, now, older_than_seconds=older_than_seconds)
 
 
 async def beat(chores: Chores) -> None:
@@ -77,6 +86,7 @@ class Upkeep:
             (workers.REAP_SECONDS, self._keep_house),
             (SETTINGS_SECONDS, self._poll_settings),
             (EVENTS_SECONDS, self._publish_events),
+            (PRUNE_SECONDS, self._prune),
         ]
         self._tasks = [
             asyncio.create_task(self._repeat(seconds, chore), name=chore.__name__)
@@ -125,6 +135,7 @@ class Upkeep:
         if now < self._may_reap_steady:
             return
         kept = await asyncio.to_thread(self._chores.ledger.keep_house)
+        await asyncio.to_thread(self._chores.tell_of, (*kept.expired, *kept.reaped.unknown))
         if kept.reaped.workers:
             self._chores.log.warning(
                 "found workers dead",
@@ -137,6 +148,10 @@ class Upkeep:
 
     async def _poll_settings(self) -> None:
         await asyncio.to_thread(self._chores.poll_settings)
+
+    async def _prune(self) -> None:
+        """Delete some of what is old enough: a step so small that it delays nobody."""
+        await self._chores.ledger.run(partial(_prune, older_than_seconds=self._chores.keep_seconds))
 
     async def _publish_events(self) -> None:
         await asyncio.to_thread(self._chores.publish_events)

@@ -8,21 +8,18 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from producers.envelope import decode
 from producers.errors import InvalidEnvelope
 from worker.cli import render
 from worker.cli.job_status import as_json as job_as_json
 from worker.cli.job_status import print_report, read_report
 from worker.cli.selecting import finish, in_steps, jobs_wanted, listing, unless
-from worker.ledger import deliveries, operations, queries
-from worker.ledger.newcomers import row_of
+from worker.ledger import newcomers, operations, queries
 from worker.ledger.rows import UNREADABLE, State
 from worker.telemetry.masking import mask_addresses
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from producers.job import Job
     from producers.topology import Topology
     from worker.cli.installation import Installation
     from worker.cli.selecting import Wanted
@@ -114,27 +111,11 @@ def _retry(connection: Connection, now: Now, job_id: str, *, topology: Topology)
     if envelope is None:
         return "has lost its text"
     try:
-        job = read_envelope(envelope, topology)
+        job = newcomers.read_envelope(envelope, topology)
     except InvalidEnvelope as error:
         return f"still can't be read: {error.reason}"
-    # One transaction: the job has a row of its own before the unreadable one is gone.
-    deliveries.accept(connection, now, row_of(job, envelope, now.wall))
-    operations.forget_raw(connection, job_id)
+    newcomers.readmit(connection, now, job_id, envelope, job)
     return ""
-
-
-def read_envelope(envelope: bytes, topology: Topology) -> Job:
-    """The job of a message whose queue is not known any more.
-
-    Raises:
-        InvalidEnvelope: it is none of either queue.
-    """
-    try:
-        return decode(envelope, topology.send)
-    except InvalidEnvelope as error:
-        if error.hold or topology.batch.encode() not in envelope:
-            raise
-    return decode(envelope, topology.batch)
 
 
 def _drop(connection: Connection, now: Now, job_id: str) -> str:

@@ -5,7 +5,6 @@ Each is opened when it is first asked for, so that a command needs no more than 
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from worker.ledger.ledger import Ledger
 
 _SQLITE: Final = "sqlite:///"
-_OPEN_SECONDS: Final = 5.0
-_OPEN_AGAIN_SECONDS: Final = 0.02
 
 
 class Installation:
@@ -65,10 +62,9 @@ class Installation:
     @property
     def ledger_url(self) -> str:
         """Where the ledger is."""
-        given = self.process.ledger_url
-        if given is not None:
-            return given.get_secret_value()
-        return f"{_SQLITE}{self._state / 'ledger.db'}"
+        from config.process import ledger_url
+
+        return ledger_url(self.process)
 
     @property
     def broker_url(self) -> str:
@@ -107,7 +103,9 @@ class Installation:
                 " POSTMETER_LEDGER_URL names another place than the worker's",
                 Exit.UNREACHABLE,
             )
-        ledger = _open(self.ledger_url)
+        from worker.ledger.ledger import Ledger
+
+        ledger = Ledger(self.ledger_url)
         try:
             yield ledger
         finally:
@@ -142,22 +140,3 @@ class Installation:
             self.broker_url, company=company, user=user, topology=self.topology
         ) as producer:
             yield producer
-
-
-def _open(url: str) -> Ledger:
-    """Open the ledger, trying again while another process holds it.
-
-    SQLite lets nobody in while the last process that leaves tidies up its log, which happens where
-    commands run side by side and no worker runs.
-    """
-    from worker.errors import LedgerUnavailable
-    from worker.ledger.ledger import Ledger
-
-    deadline = time.monotonic() + _OPEN_SECONDS
-    while True:
-        try:
-            return Ledger(url)
-        except LedgerUnavailable as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(_OPEN_AGAIN_SECONDS)

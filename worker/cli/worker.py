@@ -92,7 +92,7 @@ def _deliver(process: ProcessSettings, watcher: SettingsWatcher, tuning: Tuning 
 
 def _serve(process: ProcessSettings, watcher: SettingsWatcher) -> int:
     """Be the process that serves metrics and health."""
-    from worker.app import ledger_url
+    from config.process import ledger_url
     from worker.telemetry.exposition import serve
 
     return serve(process.metrics_host, process.metrics_port, ledger_url(process), watcher)

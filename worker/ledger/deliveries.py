@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 
 from worker.errors import BeginRefused
 from worker.ledger.lanes import note_waiting
+from worker.ledger.lease import has_lease
 from worker.ledger.rows import FINAL, UNREADABLE, NewJob, Prio, Settlement, State, dump_recipients
 from worker.ledger.slots import begin_slots, release_slots, settle_slots
 
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 _INSERT = text(
     "INSERT INTO delivery (job_id, seq, company, user_id, kind, batch_id, batch_index,"
     " idempotency_key, fingerprint, state, prio, due_at, expires_at, reason, body, subject,"
-    " message_id, date_at, attempts, first_attempt_at, on_unknown, resend_after_seconds, worker,"
+    " metadata, message_id, date_at, attempts, first_attempt_at, on_unknown, resend_after_seconds, worker,"
     " claim, transport, event, enqueued_at, accepted_at, updated_at)"
     " VALUES (:job_id, :seq, :company, :user, :kind, :batch_id, :batch_index,"
     " :idempotency_key, :fingerprint, :state, :prio, :due_at, :expires_at, :reason, :body, :subject,"
-    " :message_id, :date_at, :attempts, :first_attempt_at, :on_unknown, :resend_after, :worker,"
+    " :metadata, :message_id, :date_at, :attempts, :first_attempt_at, :on_unknown, :resend_after, :worker,"
     " :claim, :transport, :event, :enqueued_at, :now, :now) ON CONFLICT DO NOTHING"
 )
 _HAS_ID = text("SELECT 1 FROM delivery WHERE job_id = :job_id")
@@ -35,7 +36,6 @@ _HAS_KEY = text(
     "SELECT job_id, fingerprint FROM delivery WHERE company = :company AND kind = :kind"
     " AND idempotency_key = :key AND state NOT IN ('dead', 'cancelled')"
 )
-_ALIVE = text("SELECT 1 FROM worker WHERE id = :worker")
 _BEGIN = text(
     "UPDATE delivery SET state = 'data', attempts = attempts + 1, updated_at = :now,"
     " first_attempt_at = coalesce(first_attempt_at, :now), date_at = coalesce(date_at, :date),"
@@ -50,6 +50,8 @@ _ADD_ATTEMPT = text(
 _END_ATTEMPT = text(
     "UPDATE attempt SET ended_at = :now, outcome = :outcome, reply = :reply,"
     " accepted_steady = :accepted WHERE job_id = :job_id AND n = :n"
+    " AND (:good = 1 AND ended_at IS NULL"
+    " OR :good = 0 AND outcome = 'unknown' AND :outcome <> 'unknown')"
 )
 _SETTLE = text(
     "UPDATE delivery SET state = :state, reason = :reason, due_at = coalesce(:due_at, due_at),"
@@ -58,12 +60,14 @@ _SETTLE = text(
     " attempts = attempts + :extra, backoff_seconds = backoff_seconds + :backoff, first_attempt_at = coalesce(first_attempt_at, :first),"
     " updated_at = :now"
     " WHERE job_id = :job_id AND claim = :token AND state IN ('claimed', 'data')"
-    " RETURNING company, user_id, kind, attempts"
+    " RETURNING company, user_id, kind, due_at"
 )
 _LATE = text(
     "UPDATE delivery SET state = :state, reason = :reason, body = NULL, reply = :reply,"
-    " recipients = :recipients, event = :event, updated_at = :now"
-    " WHERE job_id = :job_id AND state = 'unknown' AND attempts = :n"
+    " recipients = :recipients, event = :event, worker = NULL, claim = NULL, updated_at = :now"
+    " WHERE job_id = :job_id AND state IN ('unknown', 'waiting', 'claimed') AND attempts = :n"
+    " AND EXISTS (SELECT 1 FROM attempt WHERE job_id = :job_id AND n = :n"
+    " AND outcome = 'unknown')"
 )
 _RELEASE = text(
     "UPDATE delivery SET state = 'waiting', worker = NULL, claim = NULL, due_at = :due_at,"
@@ -115,6 +119,7 @@ def _insert(connection: Connection, now: Now, job: NewJob, **more: object) -> bo
         "reason": job.reason,
         "body": None if job.state in FINAL else job.body,
         "subject": job.subject,
+        "metadata": job.metadata,
         "message_id": job.message_id,
         "date_at": None,
         "attempts": 0,
@@ -151,7 +156,7 @@ def require_worker(connection: Connection, worker: str) -> None:
     Raises:
         BeginRefused: the worker has no row any more.
     """
-    if connection.execute(_ALIVE, {"worker": worker}).first() is None:
+    if not has_lease(connection, worker):
         raise BeginRefused("this worker was silent too long and has been reaped")
 
 
@@ -240,7 +245,8 @@ def settle(
     """Record what an attempt came to and let its slots rest; whether the claim was still good.
 
     Repeating it changes nothing. Where the worker was reaped meanwhile, the late reply is still
-    written to the attempt, and turns an unknown into sent if nothing newer has begun.
+    written to the attempt, and the job is sent if nothing newer has begun, even where it waits
+    to be sent again.
 
     Args:
         attempt: the number that ``begin`` gave this attempt (the row's ``attempts``).
@@ -267,13 +273,10 @@ def settle(
             "now": now.wall,
         },
     ).first()
-    if begun:
-        _end_attempt(connection, now, job_id, attempt, settlement)
-    if row is not None:
-        if settlement.state is State.WAITING and settlement.due_at is not None:
-            note_waiting(connection, row.company, row.user_id, row.kind, settlement.due_at)
-        return True
-    if begun and settlement.accepted and settlement.state is State.SENT:
+    good = row is not None
+    if row is not None and settlement.state is State.WAITING:
+        note_waiting(connection, row.company, row.user_id, row.kind, row.due_at)
+    elif not good and begun and settlement.accepted and settlement.state is State.SENT:
         connection.execute(
             _LATE,
             {
@@ -287,15 +290,25 @@ def settle(
                 "now": now.wall,
             },
         )
-    return False
+    if begun:
+        _end_attempt(connection, now, job_id, attempt, settlement, good=good)
+    return good
 
 
 def _end_attempt(
-    connection: Connection, now: Now, job_id: str, attempt: int, settlement: Settlement
+    connection: Connection,
+    now: Now,
+    job_id: str,
+    attempt: int,
+    settlement: Settlement,
+    *,
+    good: bool,
 ) -> None:
+    """Write an attempt's outcome once; a late reply only in place of an unknown."""
     connection.execute(
         _END_ATTEMPT,
         {
+            "good": int(good),
             "job_id": job_id,
             "n": attempt,
             "now": now.wall,

@@ -39,6 +39,7 @@ def open_engine(url: str) -> Engine:
 
     Raises:
         LedgerUnusable: not an address of a database that this version can use.
+        LedgerUnavailable: its folder cannot be made.
     """
     try:
         parsed = make_url(url)
@@ -54,7 +55,7 @@ def open_engine(url: str) -> Engine:
         )
     in_memory = parsed.database in {None, "", ":memory:"}
     if not in_memory:
-        Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(str(parsed.database)).parent)
     engine = create_engine(
         parsed,
         poolclass=StaticPool if in_memory else NullPool,
@@ -65,15 +66,30 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerUnavailable(
+            f"the ledger's folder {folder} cannot be made: {error.strerror}; "
+            "look at its disk, its permissions and POSTMETER_LEDGER_URL"
+        ) from error
+
+
 def _prepare(dbapi_connection: Any, _record: object) -> None:
     dbapi_connection.isolation_level = None  # the driver begins nothing by itself
     cursor = dbapi_connection.cursor()
+    # Processes that open a new ledger together wait for each other; later the waiting is ours.
+    cursor.execute(f"PRAGMA busy_timeout = {int(LOCK_WAIT_SECONDS * 1000)}")
     cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA busy_timeout = 0")
     cursor.execute("PRAGMA synchronous = FULL")  # NORMAL forgets the last commits at power loss
     cursor.close()
 
 
 def _begin_immediately(connection: Connection) -> None:
+    if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+        return  # a reader: it must not hold the lock
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
@@ -157,10 +173,7 @@ def note_boot(connection: Connection, now: Now, boot_id: str) -> bool:
     if known is None:
         return False
     connection.execute(
-        text(
-            "UPDATE slot SET usable_steady = :u + window_seconds "
-            "WHERE in_data = 0 AND worker IS NULL"
-        ),
+        text("UPDATE slot SET usable_steady = :u + window_seconds WHERE in_data = 0"),
         {"u": now.steady},
     )
     connection.execute(text("UPDATE scope SET next_steady = :u"), {"u": now.steady})

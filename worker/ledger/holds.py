@@ -81,7 +81,7 @@ def put_hold(
     """
     if token:
         failures = connection.execute(_FAILURES, {"target": target}).scalar() or 0
-        wait = min(FIRST_PROBE_SECONDS * 2.0**failures, LONGEST_PROBE_SECONDS)
+        wait = min(FIRST_PROBE_SECONDS * 2.0 ** min(failures, 16), LONGEST_PROBE_SECONDS)
         failed = connection.execute(
             _FAILED,
             {

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import Connection, text
 
 from worker.ledger.holds import start_probes
+from worker.ledger.lease import has_lease
 from worker.ledger.rows import Claim, Nothing, Prio, load_recipients
-from worker.ledger.slots import Blocked, find_slots, take_slots
+from worker.ledger.slots import RECHECK_SECONDS, Blocked, find_slots, take_slots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,13 +96,16 @@ def take(
 ) -> Claim | Nothing:
     """Take the next job of a lane together with one slot of each limit, or nothing.
 
-    An empty lane wastes no slot; a job without a slot stays where it is.
+    An empty lane wastes no slot; a job without a slot stays where it is. A worker that was found
+    dead gets nothing: its next heartbeat tells it so.
 
     Args:
         limits: sorted by scope.
         ahead_seconds: how long before it is usable a slot may be taken.
         probes: held targets that this job shall try out; without the right to probe, nothing.
     """
+    if not has_lease(connection, worker):
+        return Nothing("lease", now.steady + RECHECK_SECONDS)
     found = find_slots(connection, now, limits, ahead_seconds)
     if isinstance(found, Blocked):
         return Nothing(found.scope, found.until_steady)

@@ -17,15 +17,15 @@ _CANCEL = text(
     " claim = NULL, event = 'cancelled', updated_at = :now"
     " WHERE job_id = :job_id AND state IN ('waiting', 'claimed', 'unknown', 'dead')"
 )
-_CANCELLABLE = text(
-    "SELECT job_id FROM delivery WHERE batch_id = :batch_id"
-    " AND state IN ('waiting', 'claimed') LIMIT :step"
-)
 _REVIVE = text(
     "UPDATE delivery SET state = 'waiting', prio = :prio, due_at = :now, first_attempt_at = NULL,"
     " resends = 0, backoff_seconds = 0, expires_at = NULL, reason = :reason, event = NULL, updated_at = :now"
     " WHERE job_id = :job_id AND state = :state AND body IS NOT NULL"
-    " AND kind IN ('send', 'batch', 'compose') RETURNING company, user_id, kind"
+    " AND kind IN ('send', 'batch', 'compose') AND NOT EXISTS (SELECT 1 FROM delivery other"
+    " WHERE other.job_id <> delivery.job_id AND other.company = delivery.company"
+    " AND other.kind = delivery.kind AND other.idempotency_key = delivery.idempotency_key"
+    " AND other.state NOT IN ('dead', 'cancelled'))"
+    " RETURNING company, user_id, kind"
 )
 _MARK_SENT = text(
     "UPDATE delivery SET state = 'sent', reason = :reason, body = NULL, event = 'sent',"
@@ -49,14 +49,11 @@ def cancel(connection: Connection, now: Now, job_id: str, reason: str) -> bool:
     return connection.execute(_CANCEL, named).rowcount == 1
 
 
-def cancel_batch(connection: Connection, now: Now, batch_id: str, reason: str) -> int:
-    """Cancel some waiting jobs of a batch; call it again until it returns 0."""
-    jobs = connection.execute(_CANCELLABLE, {"batch_id": batch_id, "step": STEP}).scalars().all()
-    return sum(cancel(connection, now, job_id, reason) for job_id in jobs)
-
-
 def revive(connection: Connection, now: Now, job_id: str, *, state: str, reason: str) -> bool:
-    """Let a dead or unknown job wait again, with a fresh ``retry_for``; whether it could."""
+    """Let a dead or unknown job wait again, with a fresh ``retry_for``; whether it could.
+
+    It cannot where another job has taken over its idempotency key since.
+    """
     row = connection.execute(
         _REVIVE,
         {

@@ -11,9 +11,6 @@ if TYPE_CHECKING:
 
     from worker.ledger.clock import Now
 
-BODY_BYTES = 64 * 1024
-"""The largest envelope that is read along for its metadata."""
-
 
 class Mark(NamedTuple):
     """Names one event: a row may have the next one by the time this one is confirmed."""
@@ -26,7 +23,7 @@ class Mark(NamedTuple):
 _DUE = text(
     "SELECT job_id, event, updated_at, company, user_id, kind, batch_id, batch_index, message_id,"
     " reason, attempts, transport, reply, recipients, enqueued_at, accepted_at, first_attempt_at,"
-    " CASE WHEN length(body) <= :body_bytes THEN body END AS body"
+    " metadata"
     " FROM delivery WHERE event IS NOT NULL LIMIT :most"
 )
 _STRIKE = text(
@@ -37,8 +34,7 @@ _STRIKE = text(
 
 def due_events(connection: Connection, most: int) -> list[dict[str, Any]]:
     """Read some rows whose event is due."""
-    named: dict[str, Any] = {"most": most, "body_bytes": BODY_BYTES}
-    return [dict(row) for row in connection.execute(_DUE, named).mappings()]
+    return [dict(row) for row in connection.execute(_DUE, {"most": most}).mappings()]
 
 
 def strike_out(connection: Connection, _now: Now, marks: Sequence[Mark]) -> int:

@@ -41,7 +41,7 @@ UNREADABLE = "unreadable"
 class NewJob:
     """A job on its way into the ledger.
 
-    ``body`` is the envelope as it was published. Times are Unix seconds.
+    ``body`` is the envelope as it was published, ``metadata`` a JSON object or empty. Times are Unix seconds.
     """
 
     job_id: str
@@ -57,6 +57,7 @@ class NewJob:
     batch_index: int | None = None
     idempotency_key: str | None = None
     subject: str = ""
+    metadata: str = ""
     message_id: str = ""
     reason: str = ""
     state: State = State.WAITING

@@ -66,6 +66,8 @@ delivery = Table(
     # The envelope as it was published; NULL once the state is final.
     Column("body", LargeBinary),
     Column("subject", Text, nullable=False, server_default=""),
+    # The application's own words, as JSON: they go with every event, also after ``sent``.
+    Column("metadata", Text, nullable=False, server_default=""),
     Column("message_id", Text, nullable=False, server_default=""),
     Column("date_at", Float),
     Column("attempts", Integer, nullable=False, server_default="0"),

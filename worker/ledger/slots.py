@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 
 from worker.errors import BeginRefused
 from worker.ledger.schema import NEVER
-from worker.pace import next_stamp
+from worker.pace import GAP_SHARE, next_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,6 +75,13 @@ _BEGIN = text(
 _SETTLE = text(
     "UPDATE slot SET usable_steady = :now + window_seconds, worker = NULL, token = NULL,"
     " in_data = 0 WHERE token = :token"
+)
+_GIVE_BACK = text(
+    "UPDATE scope SET next_steady = next_steady - :share"
+    " * (SELECT count(*) FROM slot WHERE slot.scope = scope.id AND slot.in_data = 0"
+    " AND (slot.token = :token OR slot.worker = :worker))"
+    " * (SELECT max(window_seconds) / count(*) FROM slot WHERE slot.scope = scope.id)"
+    " WHERE id IN (SELECT scope FROM slot WHERE token = :token OR worker = :worker)"
 )
 _RELEASE = text("UPDATE slot SET worker = NULL, token = NULL WHERE token = :token AND in_data = 0")
 _REAP = text(
@@ -183,11 +190,17 @@ def settle_slots(connection: Connection, now: Now, token: str) -> int:
 
 
 def release_slots(connection: Connection, token: str) -> int:
-    """Give slots back unused; only for a token whose MAIL was never sent. How many."""
+    """Give slots back unused; only for a token whose MAIL was never sent. How many.
+
+    Their places in the soft gap come back too: nothing leaves in them, and the catch-up of a
+    second could not make up for them.
+    """
+    connection.execute(_GIVE_BACK, {"token": token, "worker": None, "share": GAP_SHARE})
     return connection.execute(_RELEASE, {"token": token}).rowcount
 
 
 def reap_slots(connection: Connection, now: Now, worker: str) -> int:
     """Free the slots of a dead worker; those in DATA rest long enough for what it had sent."""
+    connection.execute(_GIVE_BACK, {"token": None, "worker": worker, "share": GAP_SHARE})
     rest = now.steady + DEAD_WORKER_GRACE_SECONDS
     return connection.execute(_REAP, {"worker": worker, "rest": rest}).rowcount

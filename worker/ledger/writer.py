@@ -102,7 +102,14 @@ class Writer:
         if len(group) == 1:
             return False
         try:
-            begin(connection)
+            with translated():
+                begin(connection)
+        except LedgerUnavailable as error:  # repeated one by one, each would wait for the lock anew
+            connection.invalidate()
+            for _, future in group:
+                future.set_exception(error)
+            return True
+        try:
             now = self._clock.now()
             results = [operation(connection, now) for operation, _ in group]
             connection.commit()
@@ -120,6 +127,8 @@ class Writer:
             try:
                 result = transact(connection, self._clock, operation)
             except Exception as error:  # noqa: BLE001 - the caller gets it, the thread lives on
+                if isinstance(error, LedgerUnavailable):
+                    connection.invalidate()  # the next operation opens the file anew
                 future.set_exception(error)
             else:
                 future.set_result(result)

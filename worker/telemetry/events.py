@@ -85,7 +85,7 @@ def body(row: Mapping[str, Any]) -> bytes:
     """Write the JSON of one event.
 
     It goes to the application that published the job, so recipients are whole, with the server's
-    words. ``metadata`` is there as long as the ledger keeps the job's body: not after ``sent``.
+    words, and the job's own ``metadata`` comes back.
     """
     fields = {
         "event": row["event"],
@@ -117,9 +117,8 @@ def body(row: Mapping[str, Any]) -> bytes:
         "first_attempt_at": _iso(row["first_attempt_at"]),
         "at": _iso(row["updated_at"]),
     }
-    metadata = _metadata(row["body"])
-    if metadata:
-        fields["metadata"] = metadata
+    if row["metadata"]:
+        fields["metadata"] = json.loads(row["metadata"])
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -127,14 +126,3 @@ def _iso(unix_seconds: float | None) -> str | None:
     if unix_seconds is None:
         return None
     return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="milliseconds")
-
-
-def _metadata(envelope: bytes | None) -> dict[str, Any]:
-    """The application's own words on a job; nothing where the envelope is none (a dead letter)."""
-    if not envelope or b'"metadata"' not in envelope:
-        return {}
-    try:
-        found = json.loads(envelope)["kwargs"]["job"]["metadata"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

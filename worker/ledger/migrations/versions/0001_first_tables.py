@@ -64,6 +64,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), server_default="", nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("subject", sa.Text(), server_default="", nullable=False),
+        sa.Column("metadata", sa.Text(), server_default="", nullable=False),
         sa.Column("message_id", sa.Text(), server_default="", nullable=False),
         sa.Column("date_at", sa.Float(), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
