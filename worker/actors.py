@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from producers.errors import InvalidEnvelope
 from worker.broker.waiting import DELIVER_ACTOR, LEDGER_QUEUE
-from worker.delivery import Delivery, dead
+from worker.delivery import Delivery
+from worker.settlements import dead
 from worker.tickets import ClaimTicket
 
 if TYPE_CHECKING:

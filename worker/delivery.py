@@ -22,6 +22,7 @@ from worker.errors import (
 from worker.ledger.rows import Settlement, State
 from worker.outcome import Fact, Outcome, RecipientState, Reply
 from worker.retry import next_delay_seconds
+from worker.settlements import dead, ended, is_open, merged
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -82,7 +83,7 @@ class Delivery:
             await self._settle(dead(refusal))
             return
         try:
-            settled = frozenset(r.address for r in self.ticket.settled if not _is_open(r))
+            settled = frozenset(r.address for r in self.ticket.settled if not is_open(r))
             mail = self.tools.render(self.job, self.settings, self.ticket.date_at, settled)
             await self._wait_for_its_time()
             self.started_steady = self.tools.ledger.now().steady
@@ -150,7 +151,7 @@ class Delivery:
 
     async def _conclude(self, transmission: Transmission) -> None:
         """The server has answered every step: each recipient is accepted, refused or deferred."""
-        recipients = _merged(self.ticket.settled, transmission.recipients)
+        recipients = merged(self.ticket.settled, transmission.recipients)
         deferred = [r for r in recipients if r.state is RecipientState.DEFERRED]
         if deferred:
             words = transmission.reply or deferred[0].reply
@@ -164,11 +165,11 @@ class Delivery:
                 accepted=transmission.reply is not None,
             )
             return
-        await self._settle(_ended(recipients, transmission.reply))
+        await self._settle(ended(recipients, transmission.reply))
 
     async def _defer(self, deferred: Deferred, *, accepted: bool = False) -> None:
         """This mail later, unless its time is over."""
-        recipients = _merged(self.ticket.settled, deferred.recipients)
+        recipients = merged(self.ticket.settled, deferred.recipients)
         delay = next_delay_seconds(
             self.ticket.attempts + 1,
             spent_seconds=self.ticket.backoff_seconds,
@@ -178,8 +179,8 @@ class Delivery:
         )
         if delay is None:
             over = f"out of time after {self.ticket.attempts + 1} attempts: {deferred.reason}"
-            ended = _ended(recipients, deferred.reply, over) if recipients else dead(over)
-            await self._settle(replace(ended, reply=str(deferred.reply or ""), accepted=accepted))
+            settled = ended(recipients, deferred.reply, over) if recipients else dead(over)
+            await self._settle(replace(settled, reply=str(deferred.reply or ""), accepted=accepted))
             return
         await self._settle(
             Settlement(
@@ -315,52 +316,3 @@ class Delivery:
                 data_seconds=steady - begun if begun else None,
             )
         )
-
-
-def _is_open(recipient: RecipientReply) -> bool:
-    return recipient.state is RecipientState.DEFERRED
-
-
-def _merged(
-    earlier: tuple[RecipientReply, ...], later: tuple[RecipientReply, ...]
-) -> tuple[RecipientReply, ...]:
-    """Every recipient's last word, in the order in which they were first heard of."""
-    last = {r.address: r for r in earlier}
-    last.update({r.address: r for r in later})
-    return tuple(last.values())
-
-
-def _ended(
-    recipients: tuple[RecipientReply, ...], reply: Reply | None, over: str = ""
-) -> Settlement:
-    """No recipient is left to try: sent if the server ever took the mail for one, else dead."""
-    missed = [r for r in recipients if r.state is not RecipientState.ACCEPTED]
-    if len(missed) == len(recipients):
-        words = over or f"no recipient was accepted: {missed[0].reply}"
-        return dead(words, reply or missed[0].reply, recipients)
-    reason = ""
-    if missed:
-        reason = f"{len(missed)} of {len(recipients)} recipients missed: {missed[0].reply}"
-    return Settlement(
-        State.SENT,
-        Outcome.SENT,
-        reason=reason,
-        reply=str(reply or ""),
-        event=Outcome.SENT,
-        recipients=recipients,
-        accepted=reply is not None,
-    )
-
-
-def dead(
-    reason: str, reply: Reply | None = None, recipients: tuple[RecipientReply, ...] = ()
-) -> Settlement:
-    """Kept with its reason until a person decides."""
-    return Settlement(
-        State.DEAD,
-        Outcome.DEAD,
-        reason=reason,
-        reply=str(reply or ""),
-        event=Outcome.DEAD,
-        recipients=recipients,
-    )

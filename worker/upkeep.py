@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SETTINGS_SECONDS = 1.0
 PRUNE_SECONDS = 5.0
 EVENTS_SECONDS = 0.5
+TROUBLE_SECONDS = 0.25
+"""How often to look whether the worker has become ready, or is so no more."""
 PAUSE_SECONDS = 5.0
 """A longer pause between two rounds means that this process, or the whole host, stood still."""
 
@@ -71,18 +73,32 @@ async def beat(chores: Chores) -> None:
     await chores.ledger.run(partial(_beat, worker=chores.worker, trouble=chores.trouble()))
 
 
+def _keep_unless_late(
+    connection: Connection, now: Now, *, asked_steady: float
+) -> housekeeping.Kept | None:
+    """Keep house, but not after a long wait for the ledger's lock: nobody could beat meanwhile."""
+    if now.steady - asked_steady > PAUSE_SECONDS:
+        return None
+    return housekeeping.keep(connection, now)
+
+
 class Upkeep:
     """The loops of one process, as tasks on its event loop."""
 
     def __init__(self, chores: Chores) -> None:
         self._chores = chores
         self._tasks: list[asyncio.Task[None]] = []
+        self._told = ""
+        self._last_round_steady = 0.0
         self._may_reap_steady = 0.0
 
     def start(self) -> None:
         """Start every loop."""
+        # The others may have waited for the same lock as this process: let them beat first.
+        self._may_reap_steady = self._chores.ledger.now().steady + workers.REAP_SECONDS
         loops: list[tuple[float, Callable[[], Coroutine[None, None, None]]]] = [
             (workers.BEAT_SECONDS, self._beat),
+            (TROUBLE_SECONDS, self._tell_trouble),
             (workers.REAP_SECONDS, self._keep_house),
             (SETTINGS_SECONDS, self._poll_settings),
             (EVENTS_SECONDS, self._publish_events),
@@ -123,13 +139,19 @@ class Upkeep:
             await asyncio.sleep(seconds)
 
     async def _beat(self) -> None:
+        self._told = self._chores.trouble()
         await beat(self._chores)
+
+    async def _tell_trouble(self) -> None:
+        """Beat at once when what is told of this worker is no longer so."""
+        if not self._chores.outage.reason and self._chores.trouble() != self._told:
+            await self._beat()
 
     async def _keep_house(self) -> None:
         """Reap and tidy, unless everybody may look dead only because time stood still for us."""
         now = self._chores.ledger.now().steady
-        stood_still = now - self._last_round > PAUSE_SECONDS if self._last_round else False
-        self._last_round = now
+        last, self._last_round_steady = self._last_round_steady or now, now
+        stood_still = now - last > PAUSE_SECONDS
         if stood_still or self._chores.outage.reason:
             self._may_reap_steady = now + workers.DEAD_AFTER_SECONDS
         if now < self._may_reap_steady:
@@ -143,8 +165,6 @@ class Upkeep:
                 returned=kept.reaped.returned,
                 unknown=len(kept.reaped.unknown),
             )
-
-    _last_round = 0.0
 
     async def _poll_settings(self) -> None:
         await asyncio.to_thread(self._chores.poll_settings)
