@@ -46,10 +46,12 @@ format: $(DEV) ## rewrite the code in the house format
 
 PYTEST := $(BIN)/pytest
 SUITES ?= tests
+# More than the cores: most of what the suites do is wait.
+JOBS ?= 4
 
 .PHONY: test
 test: lint ## lint, then every suite; installs Debian packages only if it may
-	@POSTFIX_ROOT="$$(tests/support/packages.sh)" $(PYTEST) -q -m "not slow" $(SUITES)
+	@POSTFIX_ROOT="$$(tests/support/packages.sh)" $(PYTEST) -q -m "not slow" -n $(JOBS) --dist loadfile $(SUITES)
 
 .PHONY: unit
 unit: $(DEV) ## the tests that need no server
