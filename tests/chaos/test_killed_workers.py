@@ -8,14 +8,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.support.fleet import Company, Fleet, measure
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 WINDOW_SECONDS = 5.0
 LIMIT = 40
@@ -84,7 +81,7 @@ def test_a_killed_supervisor_takes_its_processes_along(tmp_path: Path) -> None:
         pids = fleet.worker_pids()
         fleet.kill_supervisor()
         deadline = time.monotonic() + 15
-        while any(os.path.exists(f"/proc/{pid}") for pid in pids):
+        while any(Path(f"/proc/{pid}").exists() for pid in pids):
             assert time.monotonic() < deadline, "a child outlived its parent"
             time.sleep(0.1)
         fleet.start()

@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING, Self
 from producers import Email, Producer
 from producers.topology import Topology
 from tests.support.rabbitmq import free_port
-from tests.support.smtp_sink import SmtpSink, read_record, worst_window
+from tests.support.smtp_sink import SmtpSink, read_record
+from worker.demo.figures import worst_window
 from worker.ledger import overview, review
 from worker.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from producers.batches import BatchReceipt
     from tests.support.smtp_sink import Arrival
 
@@ -100,19 +99,14 @@ class Fleet:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._quiet.set()
         if self._killer is not None:
             self._killer.join()
         self.stop()
         if self._ledger is not None:
             self._ledger.close()
-        self.sink.__exit__(kind, error, trace)
+        self.sink.__exit__()
 
     @property
     def record(self) -> Path:
@@ -128,7 +122,8 @@ class Fleet:
     def ledger(self) -> Ledger:
         """The workers' ledger, to look at."""
         if self._ledger is None:
-            self._ledger = Ledger(f"sqlite:///{self.root / 'state' / 'ledger.db'}")
+            own = f"sqlite:///{self.root / 'state' / 'ledger.db'}"
+            self._ledger = Ledger(self.more_environ.get("POSTMETER_LEDGER_URL", own))
         return self._ledger
 
     def write_settings(self, limits: dict[str, int | None] | None = None) -> None:

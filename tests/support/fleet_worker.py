@@ -12,7 +12,5 @@ from worker.app import Tuning
 from worker.cli.worker import start
 
 if __name__ == "__main__":
-    tuning = Tuning(
-        window_seconds=float(sys.argv[1]), wait_for_settings_seconds=float(sys.argv[3])
-    )
+    tuning = Tuning(window_seconds=float(sys.argv[1]), wait_for_settings_seconds=float(sys.argv[3]))
     sys.exit(start(int(sys.argv[2]), tuning))

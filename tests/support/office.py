@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from producers import Producer
+    from producers import Producer, Receipt
     from tests.support.rabbitmq import RabbitServer
     from worker.ledger.rows import State
 
@@ -61,12 +61,15 @@ class Office:
             channel.confirm_delivery()
             channel.basic_publish("", queue, body, mandatory=True)
 
+    def publish_good(self) -> Receipt:
+        """Publish a good single send."""
+        email = Email("kim@customers.example", "Receipt", text="Thank you.")
+        return self.producer.send(email, company="acme")
+
     def seconds_for_a_good_job(self, timeout_seconds: float = 5.0) -> float:
         """How long a good single send takes from its publishing to its acceptance."""
         began = time.monotonic()
-        receipt = self.producer.send(
-            Email("kim@customers.example", "Receipt", text="Thank you."), company="acme"
-        )
+        receipt = self.publish_good()
         while time.monotonic() - began < timeout_seconds:
             for arrival in self.fleet.arrivals():
                 if arrival.message_id == receipt.message_id:
@@ -121,6 +124,14 @@ class Office:
             time.sleep(0.05)
         return answer[1]
 
+    def wait_until_all_ready(self) -> None:
+        """Wait until every process of the fleet is ready."""
+        count = self.fleet.processes
+        deadline = time.monotonic() + 20.0
+        while (answer := self.readiness()) != (200, f"{count} of {count} workers ready"):
+            assert time.monotonic() < deadline, f"/readyz says {answer}"
+            time.sleep(0.05)
+
     def settings_file(self, name: str, text: str) -> Path:
         """Write one file of the settings tree, which the worker follows."""
         path = self.fleet.root / "settings" / name
@@ -139,23 +150,23 @@ class Office:
 def open_office(
     root: Path, rabbitmq: RabbitServer | None = None, *, prefix: str = "", **options: Any
 ) -> Iterator[Office]:
-    """Start a fleet of one process that serves ``acme``, and end it with everything of its own.
+    """Start a fleet that serves ``acme``, of one process unless ``options`` say more, and end it with everything of its own.
 
     Args:
         prefix: of the queues; needed with ``rabbitmq``.
         options: of the fleet.
     """
     options.setdefault("companies", (Company("acme", None),))
+    options.setdefault("processes", 1)
     fleet = Fleet(
         root,
-        processes=1,
         broker_url="embedded:" if rabbitmq is None else rabbitmq.url,
         prefix=prefix,
         **options,
     )
     with fleet, fleet.producer() as producer:
         office = Office(fleet, rabbitmq, producer)
-        office.wait_until_ready()
+        office.wait_until_all_ready()
         office.seconds_for_a_good_job()  # the first one opens the connection to the server
         yield office
     if rabbitmq is not None:

@@ -16,13 +16,9 @@ import ssl
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from tests.support.smtpd import Accepted, SmtpServer
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
 
 _MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>]*>)", re.IGNORECASE | re.MULTILINE)
 
@@ -76,13 +72,8 @@ class SmtpSink(SmtpServer):
         self._record = os.open(self._record_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         return super().__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        super().__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
         os.close(self._record)
 
     def hold_replies(self, seconds: float) -> None:
@@ -115,17 +106,6 @@ def read_record(path: Path) -> list[Arrival]:
     """Return what a sink wrote, in the order of acceptance."""
     rows = (line.split("\t") for line in path.read_text("utf-8").splitlines())
     return [Arrival(float(at), message_id, to) for at, message_id, to in rows]
-
-
-def worst_window(times: list[float], window_seconds: float = 60.0) -> int:
-    """Return the most acceptances in any window [t, t + window)."""
-    ordered = sorted(times)
-    worst = first = 0
-    for last, at in enumerate(ordered):
-        while at - ordered[first] >= window_seconds:
-            first += 1
-        worst = max(worst, last - first + 1)
-    return worst
 
 
 def main(arguments: list[str] | None = None) -> None:

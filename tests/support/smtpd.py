@@ -28,7 +28,6 @@ from tests.support.smtpd_session import SessionProtocol
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
-    from types import TracebackType
 
 
 __all__ = [
@@ -143,12 +142,7 @@ class SmtpServer:
         assert self._ready.wait(10), "the scripted server did not start"
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
 

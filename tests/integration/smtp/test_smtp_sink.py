@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from tests.support.deliveries import deliver, make_mail
 from tests.support.settings import make_settings
-from tests.support.smtp_sink import SmtpSink, read_record, worst_window
+from tests.support.smtp_sink import SmtpSink, read_record
+from worker.demo.figures import worst_window
 from worker.transports.smtp import SmtpTransport
 
 if TYPE_CHECKING:
