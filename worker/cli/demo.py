@@ -69,7 +69,7 @@ def rows_of(arrivals: Sequence[Arrival], waiting: dict[str, int], now: float) ->
                 waiting=waiting.get(one.company, 0),
                 sent_last_minute=last_window(batch, now),
                 worst_window=worst_window(batch),
-                used=used_share(batch, one.limit),
+                used=used_share(batch, one.limit, now=now),
                 singles=sum(not is_batch(a) for a in own),
             )
         )

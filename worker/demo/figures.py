@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,15 +31,24 @@ def last_window(times: Iterable[float], now: float, window_seconds: float = WIND
     return sum(now - window_seconds < at <= now for at in times)
 
 
-def used_share(times: Sequence[float], limit: int, window_seconds: float = WINDOW_SECONDS) -> float:
-    """How much of the limit the first whole window used, counted from the first acceptance.
+def used_share(
+    times: Sequence[float],
+    limit: int,
+    *,
+    now: float = inf,
+    window_seconds: float = WINDOW_SECONDS,
+) -> float:
+    """How much of the limit the first window used, counted from the first acceptance.
 
-    While a backlog lasts every window could be full, so 1.0 is the most.
+    While a backlog lasts every window could be full, so 1.0 is the most. Before the window is over
+    it is measured against what could have been sent until ``now``.
     """
     if not times:
         return 0.0
     first = min(times)
-    return sum(at < first + window_seconds for at in times) / limit
+    part = min(1.0, (now - first) / window_seconds)
+    possible = max(1.0, limit * part)
+    return min(1.0, sum(at < first + window_seconds for at in times) / possible)
 
 
 @dataclass(frozen=True, slots=True)
