@@ -265,6 +265,9 @@ def _invalid(error: ErrorDetails) -> InvalidJob:
     field = ".".join(str(part) for part in error["loc"])
     value = None if _SILENT & set(map(str, error["loc"])) else error.get("input")
     cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, InvalidJob):  # an attachment's own line: the field within it, no value
+        within = "" if cause.field == "job" else f".{cause.field}"
+        return InvalidJob(f"{field}{within}", cause.problem)
     problem = str(cause) if cause is not None else error["msg"]
     match error["type"]:
         case "missing":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from producers.errors import InvalidEnvelope
 from worker.broker.waiting import DELIVER_ACTOR, LEDGER_QUEUE
 from worker.delivery import Delivery
 from worker.settlements import dead
-from worker.tickets import ClaimTicket
+from worker.tickets import ClaimTicket, until_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,8 @@ class Actors:
         try:
             job = self._read_job(work.claim.body, queue)
         except InvalidEnvelope as invalid:
-            await ticket.settle(dead(invalid.reason))
+            settle = partial(ticket.settle, dead(invalid.reason), mail_sent=False)
+            await until_recorded(ticket, settle, self._tools.sleep)
             return
         await Delivery(self._tools, job, work.settings, ticket).run()
 

@@ -8,6 +8,7 @@ import random
 import socket
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,11 +31,12 @@ from worker.capacity import Capacity
 from worker.composing import Composer
 from worker.delivery import Tools
 from worker.errors import LedgerUnavailable, LedgerUnusable
-from worker.holding import Holding
+from worker.holding import Holding, outdated
 from worker.intake import Gate, Intake
+from worker.kin import has_ended, name_of_this_process
 from worker.leases import ConnectionLeases
-from worker.ledger import workers
-from worker.ledger.ledger import Ledger
+from worker.ledger import holds, workers
+from worker.ledger.opening import open_ledger
 from worker.outage import Outage
 from worker.pump import Pump, Source
 from worker.telemetry import metrics
@@ -54,10 +56,10 @@ if TYPE_CHECKING:
     from producers.job import Job
     from worker.broker.broker import Source as MessageSource
     from worker.broker.events import Publisher
+    from worker.ledger.ledger import Ledger
 
 PREFETCH = {"send": 64, "batch": 64, "dead": 16}
 """Messages, not bytes: with jobs of 12 MiB more would be gigabytes, and more is no faster."""
-RETRY_OPEN_SECONDS = 1.0
 CONFIRM_SECONDS = 5.0
 
 
@@ -103,24 +105,6 @@ def sender_refused(job: Job, settings: EffectiveSettings) -> str | None:
     )
 
 
-async def open_ledger(url: str) -> Ledger:
-    """Open the ledger, waiting until it can be written.
-
-    Raises:
-        LedgerUnusable: only a person can mend it.
-    """
-    log = get_logger("postmeter.ledger")
-    told = ""
-    while True:
-        try:
-            return await asyncio.to_thread(Ledger, url)
-        except LedgerUnavailable as error:
-            if str(error) != told:
-                told = str(error)
-                log.warning("the ledger is away: nothing is taken in or sent", reason=told)
-        await asyncio.sleep(RETRY_OPEN_SECONDS)
-
-
 class App:
     """One worker process, wired; ``run`` works until it is told to stop."""
 
@@ -163,7 +147,7 @@ class App:
             report=report,
             on_fault=self._on_fault,
         )
-        holding = Holding()
+        self._holding = holding = Holding()
         self._pump = Pump(
             Source(
                 ledger=ledger,
@@ -195,19 +179,29 @@ class App:
             die=self._die,
             log=self._log,
             tell_of=tell_of,
+            has_ended=has_ended,
             keep_seconds=process.keep_days * 86400.0,
         )
         self._upkeep = Upkeep(self._chores)
         self._worker_process: WorkerProcess | None = None
+        self._settings_are_new = True
 
     async def run(self) -> int:
         """Work until SIGTERM, then drain; the exit code."""
         who = self._identity
         await self._ledger.run(
             lambda c, now: workers.register(
-                c, now, who.worker, host=who.host, pid=who.pid, version=version("postmeter")
+                c,
+                now,
+                who.worker,
+                host=who.host,
+                pid=who.pid,
+                version=version("postmeter"),
+                process=name_of_this_process(),
             )
         )
+        # Else the first jobs would try what is held, at every start.
+        self._holding.replace(await self._ledger.run(lambda c, _: holds.all_holds(c)))
         self._worker_process = WorkerProcess(
             self._broker,
             on_failure=self._actors.on_failure,
@@ -245,7 +239,11 @@ class App:
         return self._watcher.current.resolve(company, user, kind)  # type: ignore[arg-type]  # the ledger's kinds are the settings' kinds
 
     def _poll_settings(self) -> None:
-        self._watcher.poll()
+        self._settings_are_new |= self._watcher.poll()
+        if self._settings_are_new:
+            changed = partial(outdated, resolve=self._resolve)
+            self._ledger.call(partial(holds.retire, outdated=changed))
+            self._settings_are_new = False
         metrics.note_connections("smtp", self._smtp.stats())
 
     def _suspend(self, reason: str) -> None:

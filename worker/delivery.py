@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from worker.errors import (
     AttemptError,
@@ -17,12 +18,14 @@ from worker.errors import (
     Deferred,
     Held,
     LedgerUnavailable,
+    Rejected,
     Unknown,
 )
 from worker.ledger.rows import Settlement, State
 from worker.outcome import Fact, Outcome, RecipientState, Reply
 from worker.retry import next_delay_seconds
-from worker.settlements import dead, ended, is_open, merged
+from worker.settlements import ended, given_up, is_open, merged, not_taken
+from worker.tickets import until_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from worker.tickets import Ticket
     from worker.transports.base import Mail, Transport
 
-SETTLE_AGAIN_SECONDS = 1.0
+T = TypeVar("T")
 
 
 class Tools(NamedTuple):
@@ -78,9 +81,21 @@ class Delivery:
         Raises:
             LedgerUnavailable: before anything left; a job without a row must come again.
         """
+        try:
+            await self._attempt()
+        except LedgerUnavailable:
+            if not self.ticket.has_row:
+                raise
+            await self._give_up_ticket("the ledger was away")
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must not lose or repeat the mail
+            self.tools.on_fault(self.job.id, fault)
+            await self._blame(fault)
+
+    async def _attempt(self) -> None:
+        """Try once, and record what the transport says of it."""
         refusal = self._refusal()
         if refusal is not None:
-            await self._settle(dead(refusal))
+            await self._fail(Rejected(refusal))
             return
         try:
             settled = frozenset(r.address for r in self.ticket.settled if not is_open(r))
@@ -93,16 +108,9 @@ class Delivery:
             await self._fail(failed)
         except BeginRefused as refused:
             await self._give_up_ticket(str(refused))
-        except LedgerUnavailable:
-            if not self.ticket.has_row:
-                raise
-            await self._put_back_once_possible("the ledger was away")
         except asyncio.CancelledError:
             await asyncio.shield(self._cut_short())
             raise
-        except Exception as fault:  # noqa: BLE001 - a fault of ours must not lose or repeat the mail
-            self.tools.on_fault(self.job.id, fault)
-            await self._blame(fault)
         else:
             await self._conclude(transmission)
 
@@ -130,11 +138,7 @@ class Delivery:
         if not_before is not None:
             while (early := not_before - self.tools.ledger.now().steady) > 0:
                 await self.tools.sleep(early)
-        await self.ticket.begin(
-            transport=self.settings.transport,
-            on_unknown=self.settings.on_unknown,
-            resend_after_seconds=self.settings.reply_timeout_seconds,
-        )
+        await self.ticket.begin(self.settings)
         self.begun_wall, self.begun_steady = self.tools.ledger.now()
 
     async def _fail(self, failed: AttemptError) -> None:
@@ -143,11 +147,16 @@ class Delivery:
             case Held():
                 await self._hold(failed)
             case Deferred():
-                await self._defer(failed)
+                heard = not_taken(failed.recipients, RecipientState.DEFERRED, failed.reply)
+                await self._defer(failed, heard)
             case Unknown():
                 await self._lose(failed.reason)
             case _:
-                await self._settle(dead(failed.reason, failed.reply, failed.recipients))
+                heard = not_taken(failed.recipients, RecipientState.REFUSED, failed.reply)
+                recipients = merged(self.ticket.settled, heard)
+                await self._settle(
+                    given_up(failed.reason, failed.reply, recipients), mail_sent=failed.mail_sent
+                )
 
     async def _conclude(self, transmission: Transmission) -> None:
         """The server has answered every step: each recipient is accepted, refused or deferred."""
@@ -160,16 +169,18 @@ class Delivery:
                     f"{len(deferred)} of {len(recipients)} recipients deferred: "
                     f"{deferred[0].reply}",
                     reply=words,
-                    recipients=recipients,
                 ),
+                recipients,
                 accepted=transmission.reply is not None,
             )
             return
         await self._settle(ended(recipients, transmission.reply))
 
-    async def _defer(self, deferred: Deferred, *, accepted: bool = False) -> None:
+    async def _defer(
+        self, deferred: Deferred, heard: tuple[RecipientReply, ...], *, accepted: bool = False
+    ) -> None:
         """This mail later, unless its time is over."""
-        recipients = merged(self.ticket.settled, deferred.recipients)
+        recipients = merged(self.ticket.settled, heard)
         delay = next_delay_seconds(
             self.ticket.attempts + 1,
             spent_seconds=self.ticket.backoff_seconds,
@@ -179,8 +190,8 @@ class Delivery:
         )
         if delay is None:
             over = f"out of time after {self.ticket.attempts + 1} attempts: {deferred.reason}"
-            settled = ended(recipients, deferred.reply, over) if recipients else dead(over)
-            await self._settle(replace(settled, reply=str(deferred.reply or ""), accepted=accepted))
+            settled = given_up(over, deferred.reply, recipients)
+            await self._settle(replace(settled, accepted=accepted), mail_sent=deferred.mail_sent)
             return
         await self._settle(
             Settlement(
@@ -193,19 +204,24 @@ class Delivery:
                 event=Outcome.DEFERRED,
                 recipients=recipients,
                 accepted=accepted,
-            )
+            ),
+            mail_sent=deferred.mail_sent,
         )
 
     async def _hold(self, held: Held) -> None:
         """Not this mail's fault: hold the target, and let the mail wait uncounted."""
-        await self.tools.ledger.hold(
-            str(held.target),
-            held.reason,
-            token=self.ticket.token if str(held.target) in self.ticket.probes else "",
-            probe_after_seconds=held.retry_after_seconds,
+        target = str(held.target)
+        await self._recorded(
+            partial(
+                self.tools.ledger.hold,
+                target,
+                held.reason,
+                token=self.ticket.token if target in self.ticket.probes else "",
+                probe_after_seconds=held.retry_after_seconds,
+            )
         )
         now = self.tools.ledger.now().wall
-        if held.mail_sent:
+        if held.mail_sent or self.ticket.begun:
             await self._settle(
                 Settlement(
                     State.WAITING,
@@ -218,7 +234,7 @@ class Delivery:
                 )
             )
             return
-        await self.ticket.put_back(due_at=now, reason=held.reason)
+        await self._give_up_ticket(held.reason)
         self._report(Outcome.HELD, held.reason, held.reply)
 
     async def _lose(self, reason: str) -> None:
@@ -239,16 +255,9 @@ class Delivery:
         """The process ends: what was in DATA is unknown, everything else waits."""
         if self.ticket.begun:
             await self._lose("the worker was stopped before the server replied")
-        else:
-            await self._give_up_ticket("the worker was stopped")
-
-    async def _put_back_once_possible(self, reason: str) -> None:
-        """A claimed job is this worker's until it is put back, however long that takes."""
-        while True:
-            await self.tools.sleep(SETTLE_AGAIN_SECONDS)
-            with suppress(LedgerUnavailable):
-                await self._give_up_ticket(reason)
-                return
+            return
+        with suppress(LedgerUnavailable):  # then the goodbye or the reaper puts it back
+            await self._put_back("the worker was stopped")
 
     async def _blame(self, fault: Exception) -> None:
         """A fault in Postmeter itself: later, with back-off; after begin nobody knows."""
@@ -256,27 +265,28 @@ class Delivery:
         if self.ticket.begun:
             await self._lose(reason)
         else:
-            await self._defer(Deferred(reason, mail_sent=False))
+            await self._defer(Deferred(reason, mail_sent=False), ())
 
     async def _give_up_ticket(self, reason: str) -> None:
         """Nothing left, so the job waits on; a ticket that is spent changes nothing."""
         if self.ticket.begun:
             await self._lose(reason)
         else:
-            await self.ticket.put_back(due_at=self.tools.ledger.now().wall, reason=reason)
+            await self._recorded(partial(self._put_back, reason))
 
-    async def _settle(self, settlement: Settlement) -> None:
+    async def _put_back(self, reason: str) -> None:
+        await self.ticket.put_back(due_at=self.tools.ledger.now().wall, reason=reason)
+
+    async def _recorded(self, record: Callable[[], Awaitable[T]]) -> T:
+        return await until_recorded(self.ticket, record, self.tools.sleep)
+
+    async def _settle(self, settlement: Settlement, *, mail_sent: bool = True) -> None:
         """Record the outcome, as often as it takes: a reply must not be forgotten."""
-        while True:
-            try:
-                await self.ticket.settle(settlement)
-                break
-            except LedgerUnavailable:
-                if not self.ticket.begun:
-                    raise
-                await self.tools.sleep(SETTLE_AGAIN_SECONDS)
-            except BeginRefused:
-                return  # this worker was reaped: the row is another's now
+        try:
+            await self._recorded(partial(self.ticket.settle, settlement, mail_sent=mail_sent))
+        except BeginRefused as refused:  # this worker was reaped: another one shall try
+            await self._give_up_ticket(str(refused))
+            return
         self._report(
             Outcome(settlement.outcome), settlement.reason, settlement.reply, settlement.recipients
         )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from config.errors import ConfigError
+from config.values import SYSTEM
 from worker.outcome import HoldTarget, TargetKind
 from worker.pace import limits_of, scope_of_connections, scope_of_context
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from config.effective import EffectiveSettings
     from worker.ledger.holds import Hold
@@ -29,6 +31,25 @@ def targets_of(settings: EffectiveSettings) -> tuple[str, ...]:
         str(HoldTarget(TargetKind.CONTEXT, settings.context)),
         *(str(HoldTarget(TargetKind.SCOPE, scope)) for scope in sorted(scopes)),
     )
+
+
+def outdated(
+    targets: Iterable[str], resolve: Callable[[str | None, str | None, str], EffectiveSettings]
+) -> list[str]:
+    """The held credentials that have changed since: nobody would ever try them out again."""
+    found = []
+    for target in targets:
+        held = HoldTarget.parse(target)
+        if held.kind is not TargetKind.CREDENTIAL:
+            continue
+        context, _, user = held.key.rpartition("#")[0].partition("/")
+        try:
+            settings = resolve(None if context == SYSTEM else context, user or None, "send")
+        except ConfigError:
+            continue  # nothing is known of it now
+        if settings.credential != held.key:
+            found.append(target)
+    return found
 
 
 class Holding:

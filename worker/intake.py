@@ -87,6 +87,7 @@ class Intake:
             await Delivery(self._tools, job, settings, ticket).run()
         finally:
             self._gate.capacity.leave(settings)
+            self._pump.room()
 
     def _free_to_go(self, job: Job) -> EffectiveSettings | None:
         """The settings of a job that waits for nothing, with its place in flight taken."""

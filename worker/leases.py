@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from worker.ledger.clock import Now
+    from worker.ledger.engine import Operation
     from worker.ledger.ledger import Ledger
 
 LOOK_AGAIN_SECONDS = 0.25
@@ -44,6 +45,7 @@ class ConnectionLeases:
         self._new_token = new_token
         self._sleep = sleep
         self._patience_seconds = patience_seconds
+        self._late: set[asyncio.Task[None]] = set()
 
     async def acquire(self, account: str, limit: int) -> str:
         """Wait for the right to connect; the lease's token.
@@ -63,7 +65,7 @@ class ConnectionLeases:
             return True
 
         waited = 0.0
-        while not await self._ledger.run(operation):
+        while not await self._take(operation, token):
             if waited >= self._patience_seconds:
                 raise Held(
                     f"all {limit} connections that mailbox_connections allows are in use",
@@ -73,9 +75,26 @@ class ConnectionLeases:
             waited += LOOK_AGAIN_SECONDS
         return token
 
+    async def _take(self, operation: Operation[bool], token: str) -> bool:
+        """Try once; a caller that is cancelled meanwhile leaves no lease behind."""
+        try:
+            return await self._ledger.run(operation)
+        except asyncio.CancelledError:
+            self._release_later(token)  # the ledger does what it was asked before, all the same
+            raise
+
     async def release(self, token: str) -> None:
-        """Give the right back; the reaper does it where the ledger is away for long."""
+        """Give the right back, now or as soon as the ledger can be written again."""
         try:
             await self._ledger.run(lambda c, now: slots.settle_slots(c, now, token))
         except LedgerUnavailable:
-            return
+            self._release_later(token, LOOK_AGAIN_SECONDS)
+
+    def _release_later(self, token: str, after_seconds: float = 0.0) -> None:
+        async def release() -> None:
+            await self._sleep(after_seconds)
+            await self.release(token)
+
+        task = asyncio.get_running_loop().create_task(release())
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)

@@ -32,12 +32,14 @@ class Outage:
         resume: Callable[[], None],
         attempt: Callable[[], Awaitable[None]],
         log: Logger,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._loop = loop
         self._suspend = suspend
         self._resume = resume
         self._attempt = attempt
         self._log = log
+        self._sleep = sleep
         self._task: asyncio.Task[None] | None = None
         self.reason = ""
 
@@ -55,10 +57,13 @@ class Outage:
 
     async def _wait(self) -> None:
         while True:
-            await asyncio.sleep(TRY_AGAIN_SECONDS)
+            await self._sleep(TRY_AGAIN_SECONDS)
             try:
                 await self._attempt()
             except LedgerUnavailable:
+                continue
+            except Exception:  # noqa: BLE001 - a wait that ended here would suspend it for good
+                self._log.exception("the ledger cannot be tried")
                 continue
             break
         self._task = None

@@ -11,11 +11,13 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from config.errors import ConfigError
 from worker.errors import LedgerUnavailable
 from worker.holding import targets_of
+from worker.ledger import lanes
 from worker.ledger.rows import Claim
 from worker.pace import AHEAD_SECONDS, limits_of
 
@@ -76,7 +78,9 @@ class Pump:
         self._nudged: set[Lane] = set()
         self._stirred = False
         self._read_at = 0.0
-        self._blocked: dict[str, float] = {}
+        self._holds_put = 0
+        self._blocked: dict[Limit, float] = {}
+        self._wants_room = False
         self._paused = False
 
     def next(self, timeout_seconds: float) -> Mapping[str, object] | None:
@@ -101,7 +105,12 @@ class Pump:
         work = kwargs["work"]
         assert isinstance(work, Work)
         self._s.capacity.leave(work.settings)
-        self._stir()
+        self.room()
+
+    def room(self) -> None:
+        """Tell that something is in flight no more; wakes the pump only if it waits for that."""
+        if self._wants_room:
+            self._stir()
 
     def nudge(self, lane: Lane) -> None:
         """Tell that a job was just put into a lane."""
@@ -126,6 +135,7 @@ class Pump:
     def _look(self) -> tuple[Work | None, float]:
         """Find a job in the lanes known to be due; else how long to wait."""
         self._refresh()
+        self._wants_room = False
         steady = self._s.ledger.now().steady
         soonest = steady + REFRESH_SECONDS
         for is_send in (True, False):
@@ -141,12 +151,18 @@ class Pump:
         return None, max(soonest - steady, 0.001)
 
     def _refresh(self) -> None:
-        """Read the lanes and holds now and then, and take in the lanes that were nudged."""
-        now = time.monotonic()
-        if now - self._read_at >= REFRESH_SECONDS:
-            self._read_at = now
+        """Read the lanes and holds now and then, and take in the lanes that were nudged.
+
+        After a delivery of this process has held something it reads at once: the same mail would
+        be taken and put back until then.
+        """
+        now, holds_put = time.monotonic(), self._s.ledger.holds_put
+        if now - self._read_at >= REFRESH_SECONDS or holds_put != self._holds_put:
+            self._read_at, self._holds_put = now, holds_put
             due, _, holds = self._s.ledger.read_lanes()
             self._s.holding.replace(holds)
+            steady = self._s.ledger.now().steady
+            self._blocked = {limit: at for limit, at in self._blocked.items() if at > steady}
             for is_send, line in self._lines.items():
                 line.clear()
                 line.extend(lane for lane in due if (lane.kind != "batch") is is_send)
@@ -164,18 +180,26 @@ class Pump:
         if settings is None or not self._may_probe(holds):
             return None, None
         limits = limits_of(settings, self._s.window_seconds)
-        until = max((self._blocked.get(limit.scope, 0.0) for limit in limits), default=0.0)
+        until = max((self._blocked.get(limit, 0.0) for limit in limits), default=0.0)
         if until > steady:
             return None, until
-        if not self._s.capacity.try_enter(settings):
+        if not self._enter(settings):
             return None, steady + REFRESH_SECONDS
         taken = self._take(lane, settings, limits, [hold.target for hold in holds])
         if isinstance(taken, Claim):
             return Work(taken, settings), steady
         if not taken.scope:
             return None, None
-        self._blocked[taken.scope] = taken.until_steady
+        # By limit, not scope: a limit that was raised since is asked anew.
+        self._blocked.update((x, taken.until_steady) for x in limits if x.scope == taken.scope)
         return None, taken.until_steady
+
+    def _enter(self, settings: EffectiveSettings) -> bool:
+        """Take a place in flight; where there is none, whoever leaves one wakes the pump."""
+        if self._s.capacity.try_enter(settings):
+            return True
+        self._wants_room = True
+        return self._s.capacity.try_enter(settings)  # one may have left before it could know
 
     def _take(
         self, lane: Lane, settings: EffectiveSettings, limits: list[Limit], probes: list[str]
@@ -183,13 +207,16 @@ class Pump:
         """Take from a lane, keeping the place in flight only if there was a job."""
         took = False
         try:
-            taken = self._s.ledger.take(
-                lane,
-                limits,
-                worker=self._s.worker,
-                token=self._s.new_token(),
-                ahead_seconds=self._ahead_seconds(settings, limits),
-                probes=probes,
+            taken = self._s.ledger.call(
+                partial(
+                    lanes.take,
+                    lane=lane,
+                    limits=limits,
+                    worker=self._s.worker,
+                    token=self._s.new_token(),
+                    ahead_seconds=self._ahead_seconds(settings, limits),
+                    probes=probes,
+                )
             )
             took = isinstance(taken, Claim)
         finally:

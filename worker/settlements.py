@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from worker.ledger.rows import Settlement, State
@@ -25,13 +26,25 @@ def merged(
     return tuple(last.values())
 
 
-def ended(
-    recipients: tuple[RecipientReply, ...], reply: Reply | None, over: str = ""
-) -> Settlement:
+def not_taken(
+    recipients: tuple[RecipientReply, ...], state: RecipientState, reply: Reply | None
+) -> tuple[RecipientReply, ...]:
+    """What was said of recipients whose RCPT was accepted, but not the mail itself.
+
+    They share the reply to the mail; where none came nothing is settled about them.
+    """
+    return tuple(
+        replace(r, state=state, reply=reply) if reply and r.state is RecipientState.ACCEPTED else r
+        for r in recipients
+        if reply or r.state is not RecipientState.ACCEPTED
+    )
+
+
+def ended(recipients: tuple[RecipientReply, ...], reply: Reply | None) -> Settlement:
     """No recipient is left to try: sent if the server ever took the mail for one, else dead."""
     missed = [r for r in recipients if r.state is not RecipientState.ACCEPTED]
     if len(missed) == len(recipients):
-        words = over or f"no recipient was accepted: {missed[0].reply}"
+        words = f"no recipient was accepted: {missed[0].reply}"
         return dead(words, reply or missed[0].reply, recipients)
     reason = ""
     if missed:
@@ -44,6 +57,23 @@ def ended(
         event=Outcome.SENT,
         recipients=recipients,
         accepted=reply is not None,
+    )
+
+
+def given_up(
+    reason: str, reply: Reply | None, recipients: tuple[RecipientReply, ...]
+) -> Settlement:
+    """Nothing more is tried: sent if an earlier attempt was taken for some recipient, else dead."""
+    missed = sum(r.state is not RecipientState.ACCEPTED for r in recipients)
+    if missed == len(recipients):
+        return dead(reason, reply, recipients)
+    return Settlement(
+        State.SENT,
+        Outcome.SENT,
+        reason=f"{missed} of {len(recipients)} recipients missed: {reason}",
+        reply=str(reply or ""),
+        event=Outcome.SENT,
+        recipients=recipients,
     )
 
 

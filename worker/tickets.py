@@ -9,18 +9,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from worker.errors import LedgerUnavailable
 from worker.ledger import deliveries
-from worker.ledger.rows import State
+from worker.ledger.rows import State, Terms
+from worker.ledger.slots import release_slots
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from sqlalchemy import Connection
 
+    from config.effective import EffectiveSettings
     from worker.ledger.clock import Now
     from worker.ledger.ledger import Ledger
     from worker.ledger.rows import Claim, NewJob, Settlement
     from worker.outcome import RecipientReply
+
+SETTLE_AGAIN_SECONDS = 1.0
+T = TypeVar("T")
 
 
 class Ticket(Protocol):
@@ -49,7 +57,7 @@ class Ticket(Protocol):
     token: str
     waiting_since_at: float
 
-    async def begin(self, *, transport: str, on_unknown: str, resend_after_seconds: float) -> None:
+    async def begin(self, settings: EffectiveSettings) -> None:
         """Commit that the mail leaves now.
 
         Raises:
@@ -57,17 +65,52 @@ class Ticket(Protocol):
             LedgerUnavailable: the same.
         """
 
-    async def settle(self, settlement: Settlement) -> bool:
-        """Record what came of the attempt; whether the ticket was still good."""
+    async def settle(self, settlement: Settlement, *, mail_sent: bool = True) -> bool:
+        """Record what came of the attempt; whether the ticket was still good.
+
+        Only where MAIL was never sent are the slots free again at once.
+
+        Raises:
+            BeginRefused: the job has no row, and this worker was found dead.
+            LedgerUnavailable: nothing was recorded.
+        """
 
     async def put_back(self, *, due_at: float, reason: str) -> bool:
         """Let the job wait, its slots unused; only if MAIL was never sent."""
 
 
+async def until_recorded(
+    ticket: Ticket,
+    record: Callable[[], Awaitable[T]],
+    sleep: Callable[[float], Awaitable[None]],
+) -> T:
+    """Record something of a job as often as it takes: a claimed job is this worker's until then.
+
+    Raises:
+        LedgerUnavailable: the job has no row yet, so its message comes again.
+    """
+    while True:
+        try:
+            return await record()
+        except LedgerUnavailable:
+            if not ticket.has_row:
+                raise
+            await sleep(SETTLE_AGAIN_SECONDS)
+
+
+def _terms(settings: EffectiveSettings, worker: str, date_at: float) -> Terms:
+    return Terms(
+        worker=worker,
+        transport=settings.transport,
+        date_at=date_at,
+        on_unknown=settings.on_unknown,
+        resend_after_seconds=settings.reply_timeout_seconds,
+    )
+
+
 class DirectTicket:
     """The ticket of a job that waits for nothing and so has no row yet."""
 
-    has_row = False
     attempts = 0
     backoff_seconds = 0.0
     not_before_steady: float | None = None
@@ -79,30 +122,30 @@ class DirectTicket:
         self._worker = worker
         self._job = job
         self.token = token
+        self.has_row = False
         self.begun = False
         self.date_at = ledger.now().wall
         self.waiting_since_at = self.date_at
 
-    async def begin(self, *, transport: str, on_unknown: str, resend_after_seconds: float) -> None:
+    async def begin(self, settings: EffectiveSettings) -> None:
         """Write the row as in DATA; the first copy of the job to do so wins."""
         await self._ledger.run(
             partial(
                 deliveries.begin_direct,
                 job=self._job,
-                worker=self._worker,
                 token=self.token,
-                transport=transport,
-                date_at=self.date_at,
-                on_unknown=on_unknown,
-                resend_after_seconds=resend_after_seconds,
+                terms=_terms(settings, self._worker, self.date_at),
             )
         )
-        self.begun = True
+        self.has_row = self.begun = True
 
-    async def settle(self, settlement: Settlement) -> bool:
+    async def settle(self, settlement: Settlement, *, mail_sent: bool = True) -> bool:
         """Record the outcome, in a row of its own where the mail never began."""
-        if not self.begun and not await self._adopt():
-            return False
+        del mail_sent  # it holds no slot
+        if not self.has_row:
+            self.has_row = await self._adopt()
+            if not self.has_row:
+                return False
         return await self._ledger.settle(
             self._job.job_id, self.token, 1, settlement, begun=self.begun
         )
@@ -153,23 +196,21 @@ class ClaimTicket:
         self.probes = claim.probes
         self.waiting_since_at = claim.waiting_since_at
 
-    async def begin(self, *, transport: str, on_unknown: str, resend_after_seconds: float) -> None:
+    async def begin(self, settings: EffectiveSettings) -> None:
         """Mark job and slots as in DATA."""
         await self._ledger.run(
             partial(
                 deliveries.begin_claimed,
                 claim=self._claim,
-                worker=self._worker,
-                transport=transport,
-                date_at=self.date_at,
-                on_unknown=on_unknown,
-                resend_after_seconds=resend_after_seconds,
+                terms=_terms(settings, self._worker, self.date_at),
             )
         )
         self.begun = True
 
-    async def settle(self, settlement: Settlement) -> bool:
-        """Record the outcome and let the slots rest."""
+    async def settle(self, settlement: Settlement, *, mail_sent: bool = True) -> bool:
+        """Record the outcome and let the slots rest, if anything reached the server."""
+        if not mail_sent:
+            await self._ledger.run(lambda c, _: release_slots(c, self.token))
         return await self._ledger.settle(
             self._claim.job_id, self.token, self.attempts + 1, settlement, begun=self.begun
         )

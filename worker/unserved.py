@@ -39,6 +39,7 @@ class Explainer:
         self._wait_seconds = wait_seconds
         self._clock = clock
         self._told: dict[Lane, tuple[str, float]] = {}
+        self._forget_at = 0.0
 
     def __call__(self, lane: Lane, reason: str, error: ConfigError | None) -> None:
         """Explain a lane that can't be served; cheap when the same was said of it just now.
@@ -50,6 +51,7 @@ class Explainer:
         said, again_at = self._told.get(lane, ("", 0.0))
         if said == reason and again_at > now:
             return
+        self._forget(now)
         self._told[lane] = (reason, now + EXPLAIN_AGAIN_SECONDS)
         unknown = isinstance(error, UnknownCompany | UnknownUser)
 
@@ -68,3 +70,10 @@ class Explainer:
         while changed >= housekeeping.STEP:
             changed, killed = self._ledger.call(operation)
             self._tell_of(killed)
+
+    def _forget(self, now: float) -> None:
+        """Drop the lanes that nobody asked about lately: anybody may name a company."""
+        if now < self._forget_at:
+            return
+        self._forget_at = now + EXPLAIN_AGAIN_SECONDS
+        self._told = {lane: told for lane, told in self._told.items() if told[1] > now}

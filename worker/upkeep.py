@@ -40,6 +40,7 @@ class Chores(NamedTuple):
         publish_events: publish what is due, returning how much; called in a thread.
         die: end this process, because it was found dead.
         tell_of: report jobs that ended without a delivery, by their ids; called in a thread.
+        has_ended: whether the process of that name has surely ended.
         keep_seconds: how long final rows stay.
     """
 
@@ -52,6 +53,7 @@ class Chores(NamedTuple):
     die: Callable[[], None]
     log: Logger
     tell_of: Callable[[Iterable[str]], None]
+    has_ended: Callable[[str], bool]
     keep_seconds: float
 
 
@@ -61,6 +63,14 @@ def _beat(connection: Connection, now: Now, *, worker: str, trouble: str) -> Non
 
 def _prune(connection: Connection, now: Now, *, older_than_seconds: float) -> int:
     return housekeeping.prune(connection, now, older_than_seconds=older_than_seconds)
+
+
+def _processes(connection: Connection, _now: Now) -> dict[str, str]:
+    return workers.processes(connection)
+
+
+def _bury_all(connection: Connection, now: Now, *, dead: list[str]) -> workers.Reaping:
+    return workers.bury_all(connection, now, dead)
 
 
 async def beat(chores: Chores) -> None:
@@ -149,6 +159,7 @@ class Upkeep:
 
     async def _keep_house(self) -> None:
         """Reap and tidy, unless everybody may look dead only because time stood still for us."""
+        await self._bury_ended()
         now = self._chores.ledger.now().steady
         last, self._last_round_steady = self._last_round_steady or now, now
         stood_still = now - last > PAUSE_SECONDS
@@ -156,14 +167,28 @@ class Upkeep:
             self._may_reap_steady = now + workers.DEAD_AFTER_SECONDS
         if now < self._may_reap_steady:
             return
-        kept = await asyncio.to_thread(self._chores.ledger.keep_house)
-        await asyncio.to_thread(self._chores.tell_of, (*kept.expired, *kept.reaped.unknown))
-        if kept.reaped.workers:
+        kept = await self._chores.ledger.run(partial(_keep_unless_late, asked_steady=now))
+        if kept is None:
+            return
+        await asyncio.to_thread(self._chores.tell_of, kept.expired)
+        await self._tell_of_dead(kept.reaped)
+
+    async def _bury_ended(self) -> None:
+        """Bury workers whose process is known to have ended; their silence need not be waited for."""
+        named = await asyncio.to_thread(self._chores.ledger.read, _processes)
+        ended = [worker for worker, process in named.items() if self._chores.has_ended(process)]
+        if ended:
+            reaped = await self._chores.ledger.run(partial(_bury_all, dead=ended))
+            await self._tell_of_dead(reaped)
+
+    async def _tell_of_dead(self, reaped: workers.Reaping) -> None:
+        await asyncio.to_thread(self._chores.tell_of, reaped.unknown)
+        if reaped.workers:
             self._chores.log.warning(
                 "found workers dead",
-                workers=len(kept.reaped.workers),
-                returned=kept.reaped.returned,
-                unknown=len(kept.reaped.unknown),
+                workers=len(reaped.workers),
+                returned=reaped.returned,
+                unknown=len(reaped.unknown),
             )
 
     async def _poll_settings(self) -> None:

@@ -53,8 +53,10 @@ ENVELOPES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "smuggled time limit": (
         {"options": {"time_limit": 1}},
-        "Dramatiq's option 'time_limit' has no effect here: use nothing:"
-        " a delivery is never cut short",
+        (
+            "Dramatiq's option 'time_limit' has no effect here: use nothing:"
+            " a delivery is never cut short"
+        ),
     ),
     "positional arguments": (
         {"args": ["jane@example.org"]},

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 MISSING = object()
 """In place of a value: the field is left out."""
 COMPANY = "not a company id: use a-z, 0-9, '-' and '_', a letter or digit first, at most 63"
-USER = (
-    "not a user id: use a-z, 0-9, '-', '_' and single dots, a letter or digit first, at most 63"
-)
+USER = "not a user id: use a-z, 0-9, '-', '_' and single dots, a letter or digit first, at most 63"
 ONE_LINE = "must be one line of at most 10000 characters without control characters"
 CONTROL = "a control character or line break is not allowed in an address"
 PDF = b"%PDF-1.7 not really"
@@ -59,10 +57,15 @@ UNREADABLE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a comma": (
         {"to": "jane@example.org,kim@example.org"},
-        "job.to.0: a comma separates nothing here: use ';' or a list, and quote a name that has"
-        " a comma",
+        (
+            "job.to.0: a comma separates nothing here: use ';' or a list, and quote a name that has"
+            " a comma"
+        ),
     ),
-    "a header in an address": ({"to": ["jane@example.org\nBcc: all@example.org"]}, f"job.to.0: {CONTROL}"),
+    "a header in an address": (
+        {"to": ["jane@example.org\nBcc: all@example.org"]},
+        f"job.to.0: {CONTROL}",
+    ),
     "a header in the sender": ({"sender": "a@b.example\r\nX: y"}, f"job.sender: {CONTROL}"),
     "a header in the subject": (
         {"subject": "Hello\r\nBcc: all@example.org"},
@@ -103,17 +106,21 @@ UNREADABLE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "bad base64": (
         {"attachments": [{"name": "a.txt", "content": "a=b"}]},
-        "job.attachments.0: content: not base64 (RFC 4648 4, with padding, without line breaks)",
+        "job.attachments.0.content: not base64 (RFC 4648 4, with padding, without line breaks)",
     ),
     "a path as an attachment's name": (
         {"attachments": [{"name": "../a.txt", "content": ""}]},
-        "job.attachments.0: name: a file name has 1 to 255 characters, no path, no controls"
-        " (got '../a.txt')",
+        (
+            "job.attachments.0: name: a file name has 1 to 255 characters, no path, no controls"
+            " (got '../a.txt')"
+        ),
     ),
     "a reference out of the folder": (
         {"attachments": [{**FILE, "reference": "../settings/system.toml"}]},
-        "job.attachments.0: reference: a reference is a relative path without '.', '..' and empty"
-        " parts (got '../settings/system.toml')",
+        (
+            "job.attachments.0: reference: a reference is a relative path without '.', '..' and empty"
+            " parts (got '../settings/system.toml')"
+        ),
     ),
     "a reference without a digest": (
         {"attachments": [{"name": "a.pdf", "reference": "a.pdf"}]},

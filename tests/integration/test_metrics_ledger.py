@@ -15,7 +15,7 @@ from tests.support.prometheus import MISSING, PrometheusServer
 from worker.ledger import deliveries, holds, workers
 from worker.ledger.lanes import Lane, take
 from worker.ledger.ledger import Ledger
-from worker.ledger.rows import Claim
+from worker.ledger.rows import Claim, Terms
 from worker.telemetry.metrics import ALL, Kind
 
 if TYPE_CHECKING:
@@ -74,14 +74,7 @@ def deliver(ledger: Ledger, count: int) -> None:
             )
             assert isinstance(claim, Claim)
             deliveries.begin_claimed(
-                connection,
-                now,
-                claim,
-                worker="w1",
-                transport="smtp",
-                date_at=now.wall,
-                on_unknown="hold",
-                resend_after_seconds=1.0,
+                connection, now, claim, terms=Terms("w1", "smtp", now.wall, "hold", 1.0)
             )
             assert deliveries.settle(
                 connection, now, claim.job_id, claim.token, 1, ACCEPTED, begun=True

@@ -62,6 +62,7 @@ class Fleet:
             ``slow_seconds``.
         wait_for_settings_seconds: how long a job waits for a company or user that is not there.
         more_environ: further variables of the workers.
+        run_by: a command that runs the workers' own, such as one that drops capabilities.
     """
 
     root: Path
@@ -77,6 +78,7 @@ class Fleet:
     seed: int = 1
     wait_for_settings_seconds: float = 900.0
     more_environ: dict[str, str] = field(default_factory=dict)
+    run_by: tuple[str, ...] = ()
     sink: SmtpSink = field(init=False)
     metrics_port: int = field(init=False)
     kills: int = 0
@@ -169,6 +171,7 @@ class Fleet:
         with self.log.open("ab") as log:
             self._worker = subprocess.Popen(
                 [
+                    *self.run_by,
                     sys.executable,
                     "-m",
                     "tests.support.fleet_worker",
@@ -183,6 +186,13 @@ class Fleet:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def children(self) -> list[int]:
+        """The processes that the supervisor runs now."""
+        assert self._worker is not None
+        supervisor = self._worker.pid
+        listed = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text()
+        return [int(pid) for pid in listed.split()]
 
     def stop(self, timeout_seconds: float = 40.0) -> int:
         """Ask the workers to stop; their exit code."""

@@ -17,7 +17,7 @@ from tests.support.clock import FakeClock
 from worker.ledger import deliveries, lanes, workers
 from worker.ledger.engine import note_boot, open_engine, transact
 from worker.ledger.lanes import Lane
-from worker.ledger.rows import Claim, NewJob, Nothing, Settlement, State
+from worker.ledger.rows import Claim, NewJob, Nothing, Settlement, State, Terms
 from worker.ledger.upgrade import make_or_check
 from worker.outcome import Outcome
 
@@ -187,11 +187,7 @@ class Store:
         self.do(
             deliveries.begin_claimed,
             claim,
-            worker=worker,
-            transport="smtp",
-            date_at=self.clock.wall,
-            on_unknown=on_unknown,
-            resend_after_seconds=resend_after_seconds,
+            terms=Terms(worker, "smtp", self.clock.wall, on_unknown, resend_after_seconds),
         )
 
     def settle(

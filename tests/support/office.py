@@ -115,22 +115,17 @@ class Office:
         except OSError as error:
             return 0, str(error)
 
-    def wait_until_ready(self, *, ready: bool = True, timeout_seconds: float = 20.0) -> str:
-        """Wait until ``/readyz`` says so; its line."""
+    def wait_for_readiness(self, wanted: tuple[int, str], timeout_seconds: float = 20.0) -> None:
+        """Wait until ``/readyz`` answers this."""
         deadline = time.monotonic() + timeout_seconds
-        wanted = 200 if ready else 503
-        while (answer := self.readiness())[0] != wanted:
-            assert time.monotonic() < deadline, f"/readyz says {answer}"
+        while (answer := self.readiness()) != wanted:
+            assert time.monotonic() < deadline, f"/readyz says {answer}, not {wanted}"
             time.sleep(0.05)
-        return answer[1]
 
     def wait_until_all_ready(self) -> None:
         """Wait until every process of the fleet is ready."""
         count = self.fleet.processes
-        deadline = time.monotonic() + 20.0
-        while (answer := self.readiness()) != (200, f"{count} of {count} workers ready"):
-            assert time.monotonic() < deadline, f"/readyz says {answer}"
-            time.sleep(0.05)
+        self.wait_for_readiness((200, f"{count} of {count} workers ready"))
 
     def settings_file(self, name: str, text: str) -> Path:
         """Write one file of the settings tree, which the worker follows."""
@@ -138,6 +133,14 @@ class Office:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         return path
+
+    def wait_for_log(self, event: str, timeout_seconds: float = 20.0) -> list[dict[str, Any]]:
+        """Wait until the workers have logged this sentence; the lines."""
+        deadline = time.monotonic() + timeout_seconds
+        while not (lines := self.log_lines(event)):
+            assert time.monotonic() < deadline, f"nobody logged {event!r}"
+            time.sleep(0.05)
+        return lines
 
     def log_lines(self, event: str) -> list[dict[str, Any]]:
         """What the workers logged under this sentence."""

@@ -84,7 +84,10 @@ class SmtpServer:
         self._stop = asyncio.Event()
 
     def on(self, step: str, action: Action, *, when: str = "", times: int | None = None) -> None:
-        """Do ``action`` at ``step`` where the command holds ``when``; the first rule that fits."""
+        """Do ``action`` at ``step`` where the command holds ``when``; the first rule that fits.
+
+        At ``dot`` it is the whole mail that must hold it.
+        """
         self.rules.append(Rule(step, action, when, times))
 
     def action_for(self, step: str, argument: str) -> Action | None:

@@ -131,6 +131,8 @@ class SessionProtocol(asyncio.Protocol):
         self._out.append("".join(f"{line}\r\n" for line in lines).encode())
         if step == "dot" and text.startswith("2"):
             self._keep()
+        elif step == "dot":
+            self._forget()  # a refusal of the mail, too, ends the transaction (RFC 5321 4.1.1.4)
         if step == "data" and text.startswith("354"):
             self._content = bytearray(b"\r\n")
         if text.startswith("421") or step == "quit":
@@ -159,7 +161,8 @@ class SessionProtocol(asyncio.Protocol):
         if delay:
             self._do("dot", Delay(delay), _QUEUED)
         else:
-            self._answer("dot", "", _QUEUED)
+            mail = self._whole.decode("utf-8", "replace") if self._server.rules else ""
+            self._answer("dot", mail, _QUEUED)
         return True
 
     def _keep(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-import uuid
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -30,9 +29,14 @@ def _as_unavailable() -> Iterator[None]:
 
 
 class InboxSession(Session):
-    """Takes up to ``prefetch`` messages of one queue; deletes finished ones in one transaction."""
+    """Takes up to ``prefetch`` messages of one queue; deletes finished ones in one transaction.
 
-    def __init__(self, inbox: Inbox, queue: str, *, prefetch: int) -> None:
+    Args:
+        consumer_id: the same in each session of a consumer, so that the next one can put back
+            what this one could not: a disk that is full refuses that too.
+    """
+
+    def __init__(self, inbox: Inbox, queue: str, *, prefetch: int, consumer_id: str) -> None:
         """Open the inbox.
 
         Raises:
@@ -42,7 +46,7 @@ class InboxSession(Session):
         self._inbox = inbox
         self._queue = queue
         self._prefetch = prefetch
-        self._consumer_id = str(uuid.uuid4())
+        self._consumer_id = consumer_id
         self._deliveries: deque[Delivery] = deque()
         self._acks: deque[int] = deque()
         self._in_hand = 0
@@ -50,6 +54,7 @@ class InboxSession(Session):
         self._open = True
         self._taking = True
         with _as_unavailable():
+            inbox.release_all(consumer_id)
             self._wake_up = inbox.wake_up()
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -38,9 +39,10 @@ def rabbitmq_source(
 def inbox_source(
     inbox: Inbox, queue: str, *, actor_name: str, prefetch: int, intake: Intake
 ) -> Source:
-    """A queue of the embedded inbox."""
+    """A queue of the embedded inbox, taken from by one consumer."""
+    consumer_id = str(uuid.uuid4())
     return _queue_source(
-        lambda prefetch: InboxSession(inbox, queue, prefetch=prefetch),
+        lambda prefetch: InboxSession(inbox, queue, prefetch=prefetch, consumer_id=consumer_id),
         queue,
         actor_name=actor_name,
         prefetch=prefetch,

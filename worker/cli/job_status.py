@@ -140,6 +140,7 @@ def print_report(report: Report, mask: Callable[[str], str]) -> None:
             ("job", job.job_id),
             ("state", job.state.value),
             ("reason", mask(job.reason)),
+            ("reply", mask(job.reply)),
             ("line", f"{owner}, {job.kind}"),
             ("batch", job.batch_id or ""),
             ("subject", job.subject),

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, inspect, text
 
-from worker.errors import LedgerUnusable
+from worker.errors import LedgerUnavailable, LedgerUnusable
 from worker.ledger.clock import HostClock
-from worker.ledger.engine import open_engine, transact, translated
+from worker.ledger.engine import begin, open_engine, transact, translated
 from worker.ledger.rows import State
 from worker.ledger.upgrade import upgrade
 from worker.ledger.workers import DEAD_AFTER_SECONDS
@@ -31,6 +31,11 @@ class Check(NamedTuple):
     problems: tuple[str, ...]
 
 
+PROBE_LOCK_SECONDS = 3.0
+_PROBE = (
+    text("INSERT INTO boot (id, boot_id) VALUES (0, 'probe')"),
+    text("DELETE FROM boot WHERE id = 0"),
+)
 _BEATING = text("SELECT count(*) FROM worker WHERE beat_steady >= :since")
 _STATES = text("SELECT state, count(*) AS jobs FROM delivery GROUP BY state")
 _SIZE = text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
@@ -79,6 +84,30 @@ def _upgrade(connection: Connection, now: Now) -> tuple[str | None, str]:
         if beating:
             raise LedgerUnusable(f"{beating} worker(s) are at work on the ledger; stop them first")
     return upgrade(connection)
+
+
+def touch(connection: Connection, _now: Now) -> None:
+    """Write a page and change nothing.
+
+    An update that leaves a row as it is would not do: SQLite then writes nothing.
+    """
+    for statement in _PROBE:
+        connection.execute(statement)
+
+
+def write_trouble(url: str) -> str:
+    """Why the ledger cannot be written now, or an empty string; waits 3 s for its lock."""
+    engine = open_engine(url)
+    try:
+        with translated(), engine.connect() as connection:
+            begin(connection, PROBE_LOCK_SECONDS)
+            touch(connection, HostClock.of_this_host().now())
+            connection.commit()
+    except LedgerUnavailable as error:
+        return str(error)
+    finally:
+        engine.dispose()
+    return ""
 
 
 def check(connection: Connection, _now: Now) -> Check:

@@ -19,7 +19,7 @@ from worker.ledger.slots import begin_slots, release_slots, settle_slots
 
 if TYPE_CHECKING:
     from worker.ledger.clock import Now
-    from worker.ledger.rows import Claim
+    from worker.ledger.rows import Claim, Terms
 
 _INSERT = text(
     "INSERT INTO delivery (job_id, seq, company, user_id, kind, batch_id, batch_index,"
@@ -165,35 +165,33 @@ def begin_direct(
     now: Now,
     job: NewJob,
     *,
-    worker: str,
     token: str,
-    transport: str,
-    date_at: float,
-    on_unknown: str,
-    resend_after_seconds: float,
+    terms: Terms,
 ) -> None:
     """Claim and begin a job that waits for nothing: its row is written at this moment.
 
     Raises:
         BeginRefused: another copy has a row already, or this worker was reaped.
     """
-    require_worker(connection, worker)
+    require_worker(connection, terms.worker)
     inserted = _insert(
         connection,
         now,
         replace(job, state=State.DATA),
-        date_at=date_at,
+        date_at=terms.date_at,
         attempts=1,
         first_attempt_at=now.wall,
-        on_unknown=on_unknown,
-        resend_after=resend_after_seconds,
-        worker=worker,
+        on_unknown=terms.on_unknown,
+        resend_after=terms.resend_after_seconds,
+        worker=terms.worker,
         claim=token,
-        transport=transport,
+        transport=terms.transport,
     )
     if not inserted:
         raise BeginRefused("another copy of this job is in the ledger")
-    connection.execute(_ADD_ATTEMPT, {"job_id": job.job_id, "worker": worker, "now": now.wall})
+    connection.execute(
+        _ADD_ATTEMPT, {"job_id": job.job_id, "worker": terms.worker, "now": now.wall}
+    )
 
 
 def begin_claimed(
@@ -201,11 +199,7 @@ def begin_claimed(
     now: Now,
     claim: Claim,
     *,
-    worker: str,
-    transport: str,
-    date_at: float,
-    on_unknown: str,
-    resend_after_seconds: float,
+    terms: Terms,
 ) -> None:
     """Begin a claimed job with all its slots, or nothing.
 
@@ -213,23 +207,25 @@ def begin_claimed(
         BeginRefused: the claim is spent, foreign, reaped or too early; nothing has changed once
             the caller's transaction is rolled back.
     """
-    require_worker(connection, worker)
+    require_worker(connection, terms.worker)
     begun = connection.execute(
         _BEGIN,
         {
             "job_id": claim.job_id,
             "token": claim.token,
             "now": now.wall,
-            "date": date_at,
-            "on_unknown": on_unknown,
-            "resend_after": resend_after_seconds,
-            "transport": transport,
+            "date": terms.date_at,
+            "on_unknown": terms.on_unknown,
+            "resend_after": terms.resend_after_seconds,
+            "transport": terms.transport,
         },
     ).rowcount
     if begun != 1:
         raise BeginRefused("the claim is spent: the job was cancelled, reaped or begun already")
     begin_slots(connection, now, claim.token, claim.slots)
-    connection.execute(_ADD_ATTEMPT, {"job_id": claim.job_id, "worker": worker, "now": now.wall})
+    connection.execute(
+        _ADD_ATTEMPT, {"job_id": claim.job_id, "worker": terms.worker, "now": now.wall}
+    )
 
 
 def settle(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import Connection, text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from worker.ledger.clock import Now
 
@@ -134,6 +134,16 @@ def clear_probed(connection: Connection, token: str) -> int:
 def clear_hold(connection: Connection, target: str) -> bool:
     """End a hold; whether there was one."""
     return connection.execute(_CLEAR, {"target": target}).rowcount == 1
+
+
+def retire(
+    connection: Connection, _now: Now, *, outdated: Callable[[Iterable[str]], list[str]]
+) -> list[str]:
+    """End the holds on what is in force no more; which."""
+    ended = outdated([hold.target for hold in all_holds(connection)])
+    for target in ended:
+        clear_hold(connection, target)
+    return ended
 
 
 def expire_holds(connection: Connection, now: Now) -> int:

@@ -6,7 +6,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from worker.ledger import deliveries, holds, housekeeping, lanes, workers
+from worker.ledger import deliveries, holds, lanes, workers
 from worker.ledger.clock import HostClock
 from worker.ledger.engine import note_boot, open_engine, transact, translated
 from worker.ledger.rows import Claim, NewJob, Settlement, State
@@ -14,16 +14,12 @@ from worker.ledger.upgrade import make_or_check
 from worker.ledger.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sqlalchemy import Connection
 
     from worker.ledger.clock import Clock, Now
     from worker.ledger.engine import Operation
     from worker.ledger.holds import Hold
     from worker.ledger.lanes import Lane
-    from worker.ledger.rows import Nothing
-    from worker.pace import Limit
 
 T = TypeVar("T")
 
@@ -34,6 +30,9 @@ class Ledger:
     Args:
         url: an SQLAlchemy address, as ``sqlite:////var/lib/postmeter/ledger.db``.
         clock: the time; the host's own unless a test passes another.
+
+    Attributes:
+        holds_put: how often ``hold`` was called; a change says that the holds are worth a look.
 
     Raises:
         LedgerUnusable: the address, the version or the system does not fit.
@@ -47,6 +46,7 @@ class Ledger:
             transact(connection, self.clock, lambda c, _: make_or_check(c))
             transact(connection, self.clock, self._note_boot)
         self._writer = Writer(self._engine, self.clock)
+        self.holds_put = 0
         self._reading = threading.Lock()
         self._reader: Connection | None = None
 
@@ -78,30 +78,6 @@ class Ledger:
         """Write a job's row; whether it was new."""
         return await self.run(partial(_accept, job=job))
 
-    def take(
-        self,
-        lane: Lane,
-        limits: Sequence[Limit],
-        *,
-        worker: str,
-        token: str,
-        ahead_seconds: float,
-        probes: Sequence[str] = (),
-    ) -> Claim | Nothing:
-        """Take the next job of a lane with a slot of each limit, or nothing."""
-        return self.call(
-            lambda c, now: lanes.take(
-                c,
-                now,
-                lane,
-                limits,
-                worker=worker,
-                token=token,
-                ahead_seconds=ahead_seconds,
-                probes=probes,
-            )
-        )
-
     async def settle(
         self, job_id: str, token: str, attempt: int, settlement: Settlement, *, begun: bool
     ) -> bool:
@@ -132,6 +108,7 @@ class Ledger:
                 c, now, target, reason, token=token, probe_after_seconds=probe_after_seconds
             )
         )
+        self.holds_put += 1
 
     async def release(self, claim: Claim, *, due_at: float, reason: str) -> bool:
         """Put a claimed job back unused; only if MAIL was never sent."""
@@ -170,10 +147,6 @@ class Ledger:
                 self._reader.close()
                 self._reader = None
                 raise
-
-    def keep_house(self) -> housekeeping.Kept:
-        """Reap dead workers, expire, resend, end holds: what some worker does every 2 s."""
-        return self.call(housekeeping.keep)
 
     def close(self) -> None:
         """Finish what is queued and close the database; safe to call twice."""

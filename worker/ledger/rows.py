@@ -94,6 +94,23 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What a begin writes into the row besides its state.
+
+    Attributes:
+        date_at: the mail's Date, in Unix seconds; kept from the first attempt on.
+        on_unknown: what becomes of the job if no reply ever comes.
+        resend_after_seconds: how long it then rests, where it is sent again.
+    """
+
+    worker: str
+    transport: str
+    date_at: float
+    on_unknown: str
+    resend_after_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Nothing:
     """No job to take: look again at ``until_steady`` if anything blocks (``scope`` says what)."""
 

@@ -39,6 +39,8 @@ worker = Table(
     Column("id", String(64), primary_key=True),
     Column("host", String(255), nullable=False),
     Column("pid", Integer, nullable=False),
+    # What the kernel of its host knows the process by (worker/kin.py); empty where nothing.
+    Column("process", String(255), nullable=False, server_default=""),
     Column("version", String(32), nullable=False),
     Column("started_at", Float, nullable=False),
     Column("beat_steady", Float, nullable=False),

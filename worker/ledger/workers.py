@@ -16,6 +16,8 @@ from worker.ledger.rows import Prio
 from worker.ledger.slots import reap_slots
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from worker.ledger.clock import Now
 
 BEAT_SECONDS = 3.0
@@ -28,10 +30,11 @@ class Reaped(LedgerUnusable):
 
 
 _REGISTER = text(
-    "INSERT INTO worker (id, host, pid, version, started_at, beat_steady)"
-    " VALUES (:id, :host, :pid, :version, :now, :beat)"
+    "INSERT INTO worker (id, host, pid, process, version, started_at, beat_steady)"
+    " VALUES (:id, :host, :pid, :process, :version, :now, :beat)"
 )
 _BEAT = text("UPDATE worker SET beat_steady = :beat, trouble = :trouble WHERE id = :id")
+_PROCESSES = text("SELECT id, process FROM worker WHERE process <> '' ORDER BY id")
 _SILENT = text("SELECT id FROM worker WHERE beat_steady < :since ORDER BY id")
 _OWNED = text(
     "SELECT job_id, company, user_id, kind, state, attempts, due_at, on_unknown,"
@@ -66,15 +69,27 @@ class Reaping:
 
 
 def register(
-    connection: Connection, now: Now, worker: str, *, host: str, pid: int, version: str
+    connection: Connection,
+    now: Now,
+    worker: str,
+    *,
+    host: str,
+    pid: int,
+    version: str,
+    process: str = "",
 ) -> None:
-    """Begin a worker's lease."""
+    """Begin a worker's lease.
+
+    Args:
+        process: what the kernel of its host knows it by, or empty.
+    """
     connection.execute(
         _REGISTER,
         {
             "id": worker,
             "host": host,
             "pid": pid,
+            "process": process,
             "version": version,
             "now": now.wall,
             "beat": now.steady,
@@ -95,10 +110,20 @@ def beat(connection: Connection, now: Now, worker: str, trouble: str = "") -> No
 
 def reap(connection: Connection, now: Now) -> Reaping:
     """Free what dead workers hold: claims wait again, DATA is unknown, slots rest."""
-    silent = connection.execute(_SILENT, {"since": now.steady - DEAD_AFTER_SECONDS}).scalars().all()
-    found = [bury(connection, now, worker) for worker in silent]
+    since = {"since": now.steady - DEAD_AFTER_SECONDS}
+    return bury_all(connection, now, connection.execute(_SILENT, since).scalars().all())
+
+
+def processes(connection: Connection) -> dict[str, str]:
+    """The process of each worker that has named one, by the worker's id."""
+    return {row.id: row.process for row in connection.execute(_PROCESSES)}
+
+
+def bury_all(connection: Connection, now: Now, dead: Sequence[str]) -> Reaping:
+    """Free everything that these workers hold, and end their leases."""
+    found = [bury(connection, now, worker) for worker in dead]
     return Reaping(
-        tuple(silent),
+        tuple(dead),
         sum(one.returned for one in found),
         tuple(job for one in found for job in one.unknown),
     )

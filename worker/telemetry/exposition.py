@@ -11,6 +11,7 @@ import signal
 import socket
 import threading
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -20,6 +21,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from worker.ledger.care import write_trouble
 from worker.supervisor import EXIT_UNUSABLE, HASTEN
 from worker.telemetry.directory import VARIABLE, forget_dead
 from worker.telemetry.gauges import StandingGauges
@@ -126,7 +128,12 @@ def serve(
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         wanted.add(signal.SIGINT)
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)  # before threads start: they inherit it
-    sampler = Sampler(ledger_url, watcher, window_seconds=window_seconds)
+    sampler = Sampler(
+        ledger_url,
+        watcher,
+        window_seconds=window_seconds,
+        probe=partial(write_trouble, ledger_url),
+    )
     try:
         exposition = Exposition(host, port, sampler, Path(os.environ[VARIABLE]))
     except OSError as error:

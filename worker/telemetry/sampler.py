@@ -26,6 +26,8 @@ KEPT_SECONDS = 1.0
 COST_SHARE = 20
 """A slow answer is kept for so many times as long as it took, so that asking stays cheap."""
 OPEN_AGAIN_SECONDS = 1.0
+PROBE_SECONDS = 3.0
+"""How often to look whether the ledger can be written; while it can't, at every tick."""
 
 
 class Standing(NamedTuple):
@@ -59,6 +61,7 @@ class Sampler:
 
     Args:
         window_seconds: how long a slot rests; a minute but in tests.
+        probe: tries to write to the ledger; says why it can't be written, or nothing.
     """
 
     def __init__(
@@ -67,12 +70,16 @@ class Sampler:
         watcher: SettingsWatcher,
         *,
         window_seconds: float = 60.0,
+        probe: Callable[[], str] = str,
         open_ledger: Callable[[str], Ledger] = Ledger,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = ledger_url
         self._watcher = watcher
         self._window_seconds = window_seconds
+        self._probe = probe
+        self._probe_at = 0.0
+        self._unwritable = ""
         self._open = open_ledger
         self._clock = clock
         self._lock = threading.Lock()
@@ -98,7 +105,9 @@ class Sampler:
             if ledger is not None:
                 self._read_on(ledger)
                 self.workers = ledger.read(overview.all_workers)
-                self.trouble = ""
+                self.trouble = self._write_trouble()
+                if "readonly" in self.trouble:
+                    self.close()  # SQLite finds that out when it opens the file, and keeps to it
         except LedgerError as error:
             self.trouble = str(error)
         self.ticked_at = self._clock()
@@ -128,6 +137,13 @@ class Sampler:
             if self._ledger is not None:
                 self._ledger.close()
                 self._ledger = None
+
+    def _write_trouble(self) -> str:
+        """Why workers can't write to a ledger that can be read (full, locked), or nothing."""
+        if self._clock() >= self._probe_at:
+            self._unwritable = self._probe()
+            self._probe_at = self._clock() + (0.0 if self._unwritable else PROBE_SECONDS)
+        return self._unwritable
 
     def _opened(self) -> Ledger | None:
         """The ledger; None until it is time to try to open it again."""

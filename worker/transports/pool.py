@@ -17,6 +17,7 @@ from worker.errors import BeginRefused, Held
 from worker.outcome import TargetKind
 from worker.transports.connection import Bounds, Connection, Key, Leases
 from worker.transports.failures import Party
+from worker.transports.vanguard import Vanguard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +59,7 @@ class Pool:
         self._of_account: Counter[tuple[str, str]] = Counter()
         self._opening: Counter[tuple[str, str]] = Counter()
         self._caps: dict[tuple[str, str], tuple[int, float]] = {}
+        self._vanguard = Vanguard(clock)
         self._waiting: dict[str, deque[tuple[str, asyncio.Future[None]]]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
@@ -80,8 +82,9 @@ class Pool:
     async def acquire(self, settings: EffectiveSettings) -> Connection:
         """Return a connection that is ready for a mail: a kept one, or a new one.
 
-        Where a bound is reached it waits, as long as ``connection_timeout_ms``. A server or fleet
-        that refuses one more while this process has some teaches the pool a lower bound for 20 s.
+        Where a bound is reached it waits, as long as ``connection_timeout_ms``; until the first
+        connection stands, all others wait for it, and fail with it. A server or fleet that refuses
+        one more while this process has some teaches the pool a lower bound for 20 s.
 
         Raises:
             Held: no connection can be had.
@@ -96,11 +99,15 @@ class Pool:
         try:
             async with asyncio.timeout(settings.connection_timeout_ms / 1000) as waiting:
                 while True:
-                    if self._has_room(key, settings):
+                    self._vanguard.heed(key)
+                    out = self._vanguard.is_out(key)
+                    if out or self._has_room(key, settings):
                         # Connecting has a time limit of its own.
                         deadline = waiting.when()
                         waiting.reschedule(None)
-                        connection = await self._connect(key, settings)
+                        connection = await (
+                            self._turn(key) if out else self._connect(key, settings)
+                        )
                         waiting.reschedule(deadline)
                     else:
                         self._make_room(key)
@@ -192,6 +199,7 @@ class Pool:
         self._of_server[key.server] += 1
         self._of_account[account] += 1
         self._opening[account] += 1
+        first = self._vanguard.go(key)
         token: str | None = None
         try:
             if self._leases is not None and settings.mailbox_connections is not None:
@@ -206,12 +214,18 @@ class Pool:
                 standing = others - (self._opening[account] - 1)
                 self._caps[account] = max(standing, 1), self._clock() + _CAP_SECONDS
                 return None
+            self._vanguard.failed(key, held)
             raise
         except BaseException:
             self._gone(key, token)
             raise
+        else:
+            self._vanguard.stands(key)
         finally:
             _decrease(self._opening, account)
+            if first:
+                self._vanguard.back(key)
+                self._wake_all(key)
         now = self._clock()
         connection = Connection(key, connected.wire, connected.extensions, now, now, token)
         connection.wire.closed.add_done_callback(lambda _: self._lost(connection))
@@ -227,6 +241,7 @@ class Pool:
         kept = self._idle.get(connection.key, [])
         if connection in kept:
             kept.remove(connection)
+        self._vanguard.lost(connection.key)
         self._gone(connection.key, connection.token)
 
     def _gone(self, key: Key, token: str | None) -> None:
@@ -285,6 +300,14 @@ class Pool:
         waiters.remove(entry)
         if not entry[1].done():
             entry[1].set_result(None)
+
+    def _wake_all(self, key: Key) -> None:
+        """Let everybody try who waits for this account's first connection."""
+        for account, turn in list(self._waiting.get(key.server, ())):
+            if account == key.account:
+                self._waiting[key.server].remove((account, turn))
+                if not turn.done():
+                    turn.set_result(None)
 
 
 _Name = TypeVar("_Name")

@@ -16,7 +16,7 @@ from worker.cli.main import main
 from worker.ledger import deliveries, lanes, workers
 from worker.ledger.lanes import Lane
 from worker.ledger.ledger import Ledger
-from worker.ledger.rows import Claim
+from worker.ledger.rows import Claim, Terms
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,14 +88,7 @@ class Place:
             assert isinstance(claim, Claim)
             assert claim.job_id == job_id
             deliveries.begin_claimed(
-                connection,
-                now,
-                claim,
-                worker="w1",
-                transport="smtp",
-                date_at=now.wall,
-                on_unknown="hold",
-                resend_after_seconds=600.0,
+                connection, now, claim, terms=Terms("w1", "smtp", now.wall, "hold", 600.0)
             )
             if settlement is not None:
                 deliveries.settle(connection, now, job_id, job_id, 1, settlement, begun=True)

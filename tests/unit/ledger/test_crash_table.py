@@ -12,7 +12,7 @@ import pytest
 from tests.support.ledger import ENVELOPE, Store, new_job
 from worker.errors import BeginRefused
 from worker.ledger import deliveries, housekeeping, workers
-from worker.ledger.rows import UNREADABLE, Nothing, State
+from worker.ledger.rows import UNREADABLE, Nothing, State, Terms
 from worker.pace import Limit
 
 LIMIT = Limit("company:acme", 1, even=False)
@@ -85,12 +85,8 @@ def test_killed_before_the_acknowledgement(store: Store, *, settled: bool) -> No
         store.do(
             deliveries.begin_direct,
             new_job("a"),
-            worker="w2",
             token="t2",
-            transport="smtp",
-            date_at=0.0,
-            on_unknown="resend",
-            resend_after_seconds=600.0,
+            terms=Terms("w2", "smtp", 0.0, "resend", 600.0),
         )
     assert store.dump() == before
 

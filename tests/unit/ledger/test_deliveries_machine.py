@@ -12,7 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from tests.support.ledger import ACCEPTED, LOST, Store, deferred, new_job
 from worker.errors import BeginRefused
 from worker.ledger import deliveries, housekeeping, operations, workers
-from worker.ledger.rows import Claim, Settlement, State
+from worker.ledger.rows import Claim, Settlement, State, Terms
 from worker.outcome import Outcome
 from worker.pace import Limit
 
@@ -78,12 +78,8 @@ class Deliveries(RuleBasedStateMachine):
             self.store.do(
                 deliveries.begin_direct,
                 new_job(job_id, idempotency_key=job_id),
-                worker=worker,
                 token=claim.token,
-                transport="smtp",
-                date_at=self.store.clock.wall,
-                on_unknown="resend",
-                resend_after_seconds=RESEND_AFTER_SECONDS,
+                terms=Terms(worker, "smtp", self.store.clock.wall, "resend", RESEND_AFTER_SECONDS),
             )
         except BeginRefused:
             assert job_id in self.published or worker not in self.alive

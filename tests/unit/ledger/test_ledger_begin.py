@@ -10,6 +10,7 @@ import pytest
 from tests.support.ledger import ENVELOPE, Store, new_job
 from worker.errors import BeginRefused
 from worker.ledger import deliveries, operations, workers
+from worker.ledger.rows import Terms
 from worker.ledger.schema import NEVER
 from worker.ledger.slots import begin_slots
 from worker.pace import Limit
@@ -34,12 +35,8 @@ def begin_direct(store: Store, job_id: str, *, worker: str = "w1", **changes: ob
     store.do(
         deliveries.begin_direct,
         new_job(job_id, kind="send", **changes),
-        worker=worker,
         token=store.new_token(),
-        transport="smtp",
-        date_at=1.0,
-        on_unknown="resend",
-        resend_after_seconds=600.0,
+        terms=Terms(worker, "smtp", 1.0, "resend", 600.0),
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.ledger import ENVELOPE, LANE, Store, new_job
 from worker.ledger import deliveries, holds, lanes, workers
+from worker.ledger.rows import Terms
 from worker.ledger.slots import DEAD_WORKER_GRACE_SECONDS
 from worker.pace import Limit
 
@@ -133,12 +134,8 @@ def test_a_direct_delivery_of_a_dead_worker_is_unknown_too(store: Store) -> None
     store.do(
         deliveries.begin_direct,
         new_job("a"),
-        worker="w1",
         token="t",
-        transport="smtp",
-        date_at=0.0,
-        on_unknown="resend",
-        resend_after_seconds=600.0,
+        terms=Terms("w1", "smtp", 0.0, "resend", 600.0),
     )
     fall_silent(store)
     assert store.do(workers.reap).unknown == ("a",)

@@ -17,10 +17,10 @@ from sqlalchemy.exc import OperationalError
 from tests.support.clock import FakeClock
 from tests.support.ledger import LANE, new_job
 from worker.errors import LedgerUnavailable
-from worker.ledger import deliveries, lanes, workers
+from worker.ledger import deliveries, housekeeping, lanes, workers
 from worker.ledger.engine import open_engine, transact
 from worker.ledger.ledger import Ledger
-from worker.ledger.rows import Claim
+from worker.ledger.rows import Claim, Terms
 from worker.ledger.upgrade import make_or_check
 from worker.ledger.writer import Writer
 from worker.pace import Limit
@@ -185,18 +185,21 @@ def work(url: str, name: str, limits: list[Limit], begun: multiprocessing.Queue[
     ledger = Ledger(url)
     ledger.call(lambda c, now: workers.register(c, now, name, host="h", pid=1, version="1"))
     for number in range(10_000):
-        claim = ledger.take(LANE, limits, worker=name, token=f"{name}-{number}", ahead_seconds=0.0)
+        claim = ledger.call(
+            partial(
+                lanes.take,
+                lane=LANE,
+                limits=limits,
+                worker=name,
+                token=f"{name}-{number}",
+                ahead_seconds=0.0,
+            )
+        )
         if not isinstance(claim, Claim):
             break
         ledger.call(
             partial(
-                deliveries.begin_claimed,
-                claim=claim,
-                worker=name,
-                transport="smtp",
-                date_at=0.0,
-                on_unknown="hold",
-                resend_after_seconds=600.0,
+                deliveries.begin_claimed, claim=claim, terms=Terms(name, "smtp", 0.0, "hold", 600.0)
             )
         )
         begun.put(claim.job_id)
@@ -245,7 +248,9 @@ def test_the_ledger_opens_reads_and_closes(tmp_path: Path) -> None:
 
     async def story() -> None:
         assert await ledger.accept(new_job("a"))
-        claim = ledger.take(LANE, [], worker="w1", token="t", ahead_seconds=0.0)
+        claim = ledger.call(
+            partial(lanes.take, lane=LANE, limits=[], worker="w1", token="t", ahead_seconds=0.0)
+        )
         assert isinstance(claim, Claim)
         assert await ledger.release(claim, due_at=0.0, reason="stopped")
         await ledger.hold("server:mx", "refused")
@@ -253,7 +258,7 @@ def test_the_ledger_opens_reads_and_closes(tmp_path: Path) -> None:
     asyncio.run(story())
     due, later, held = ledger.read_lanes()
     assert (due, later, [hold.target for hold in held]) == ([LANE], None, ["server:mx"])
-    assert ledger.keep_house().expired == []
+    assert ledger.call(housekeeping.keep).expired == []
     assert ledger.read(lanes.due_lanes)[0] == [LANE]
     ledger.close()
     ledger.close()

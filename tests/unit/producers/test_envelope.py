@@ -164,7 +164,7 @@ def test_a_newer_schema_version_is_held() -> None:
         ({"company": "Acme"}, "job.company: not a company id: use a-z, 0-9, '-' and '_', a letter or digit first, at most 63"),
         ({"company": "a/b"}, "job.company: not a company id: use a-z, 0-9, '-' and '_', a letter or digit first, at most 63"),
         ({"company": ".."}, "job.company: not a company id: use a-z, 0-9, '-' and '_', a letter or digit first, at most 63"),
-        ({"attachments": [{"name": "a", "content": "@"}]}, "job.attachments.0: content: not base64 (RFC 4648 4, with padding, without line breaks)"),
+        ({"attachments": [{"name": "a", "content": "@"}]}, "job.attachments.0.content: not base64 (RFC 4648 4, with padding, without line breaks)"),
         ({"attachments": [5]}, "job.attachments.0: Input should be a valid dictionary or instance of Attachment"),
         ({"attachments": "x"}, "job.attachments: Input should be a valid tuple"),
         ({"send_at": (NOW + timedelta(days=367)).isoformat()}, "job.send_at: at most one year ahead"),

@@ -195,6 +195,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("host", sa.String(length=255), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("process", sa.String(length=255), server_default="", nullable=False),
         sa.Column("version", sa.String(length=32), nullable=False),
         sa.Column("started_at", sa.Float(), nullable=False),
         sa.Column("beat_steady", sa.Float(), nullable=False),
