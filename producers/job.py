@@ -49,6 +49,7 @@ MAX_AHEAD: Final = timedelta(days=366)
 #: The part of Message-ID behind the @ where the job names no sender.
 MESSAGE_ID_DOMAIN: Final = "postmeter.local"
 # Fields whose values are nobody's business in an error.
+_LONGEST_PART = 80
 _SILENT = {"attachments", "content", "headers", "html", "metadata", "text"}
 
 __all__ = ["MAX_AHEAD", "SCHEMA_VERSION", "Attachment", "Job", "Kind", "parse_address"]
@@ -260,9 +261,17 @@ def _ascii_domain(domain: str) -> str:
     return "" if domain.startswith("[") else ".".join(labels)
 
 
+def _spoken(part: int | str) -> str:
+    """A part of a field's path; a header's name in it is the publisher's, and may be anything."""
+    text = str(part)
+    return (
+        text if text.isprintable() and len(text) <= _LONGEST_PART else ascii(text[:_LONGEST_PART])
+    )
+
+
 def _invalid(error: ErrorDetails) -> InvalidJob:
     """The first error of pydantic's, as one line of ours."""
-    field = ".".join(str(part) for part in error["loc"])
+    field = ".".join(map(_spoken, error["loc"]))
     value = None if _SILENT & set(map(str, error["loc"])) else error.get("input")
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, InvalidJob):  # an attachment's own line: the field within it, no value

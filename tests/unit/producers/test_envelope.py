@@ -170,6 +170,7 @@ def test_a_newer_schema_version_is_held() -> None:
         ({"send_at": (NOW + timedelta(days=367)).isoformat()}, "job.send_at: at most one year ahead"),
         ({"send_at": "2026-11-24T08:00:00"}, "job.send_at: a time without a time zone: use datetime.now(UTC) or add an offset"),
         ({"text": "\ud800"}, "job.text: half of a surrogate pair is no character"),
+        ({"headers": {"\x1f": None}}, "job.headers.'\\x1f': Input should be a valid string"),
         ({"text": None}, "job.text: give text, html or both"),
     ],
 )  # fmt: skip
