@@ -230,11 +230,12 @@ class Delivery:
                     due_at=now,
                     counted=False,
                     reply=str(held.reply or ""),
+                    event=Outcome.HELD,
                     recipients=self.ticket.settled,
                 )
             )
             return
-        await self._give_up_ticket(held.reason)
+        await self._recorded(partial(self._put_back, held.reason, event=Outcome.HELD))
         self._report(Outcome.HELD, held.reason, held.reply)
 
     async def _lose(self, reason: str) -> None:
@@ -274,8 +275,9 @@ class Delivery:
         else:
             await self._recorded(partial(self._put_back, reason))
 
-    async def _put_back(self, reason: str) -> None:
-        await self.ticket.put_back(due_at=self.tools.ledger.now().wall, reason=reason)
+    async def _put_back(self, reason: str, event: str | None = None) -> None:
+        now = self.tools.ledger.now().wall
+        await self.ticket.put_back(due_at=now, reason=reason, event=event)
 
     async def _recorded(self, record: Callable[[], Awaitable[T]]) -> T:
         return await until_recorded(self.ticket, record, self.tools.sleep)
@@ -298,31 +300,36 @@ class Delivery:
         reply: Reply | str | None,
         recipients: tuple[RecipientReply, ...] = (),
     ) -> None:
+        """Tell of an outcome; the row says it already, so a fault here changes nothing."""
+        try:
+            self.tools.report(self._fact(outcome, reason, str(reply or ""), recipients))
+        except Exception as fault:  # noqa: BLE001 - what failed is a log line or a metric
+            self.tools.on_fault(self.job.id, fault)
+
+    def _fact(
+        self, outcome: Outcome, reason: str, reply: str, recipients: tuple[RecipientReply, ...]
+    ) -> Fact:
         steady = self.tools.ledger.now().steady
         started, begun, at = self.started_steady, self.begun_steady, self.begun_wall
         enqueued_at = self.job.enqueued_at.timestamp()
-        self.tools.report(
-            Fact(
-                outcome=outcome,
-                job_id=self.job.id,
-                kind=self.job.kind,
-                company=self.settings.context,
-                user=self.settings.user,
-                transport=self.settings.transport,
-                reason=reason,
-                reply=str(reply or ""),
-                attempts=self.ticket.attempts + int(self.ticket.begun),
-                batch_id=self.job.batch_id,
-                message_id=self.job.message_id,
-                traceparent=self.job.traceparent,
-                recipients=recipients,
-                queue_wait_seconds=None
-                if at is None or self.ticket.attempts
-                else max(0.0, at - enqueued_at),
-                slot_wait_seconds=None
-                if at is None
-                else max(0.0, at - self.ticket.waiting_since_at),
-                delivery_seconds=steady - started if started else None,
-                data_seconds=steady - begun if begun else None,
-            )
+        return Fact(
+            outcome=outcome,
+            job_id=self.job.id,
+            kind=self.job.kind,
+            company=self.settings.context,
+            user=self.settings.user,
+            transport=self.settings.transport,
+            reason=reason,
+            reply=reply,
+            attempts=self.ticket.attempts + int(self.ticket.begun),
+            batch_id=self.job.batch_id,
+            message_id=self.job.message_id,
+            traceparent=self.job.traceparent,
+            recipients=recipients,
+            queue_wait_seconds=None
+            if at is None or self.ticket.attempts
+            else max(0.0, at - enqueued_at),
+            slot_wait_seconds=None if at is None else max(0.0, at - self.ticket.waiting_since_at),
+            delivery_seconds=steady - started if started else None,
+            data_seconds=steady - begun if begun else None,
         )

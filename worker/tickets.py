@@ -75,7 +75,7 @@ class Ticket(Protocol):
             LedgerUnavailable: nothing was recorded.
         """
 
-    async def put_back(self, *, due_at: float, reason: str) -> bool:
+    async def put_back(self, *, due_at: float, reason: str, event: str | None = None) -> bool:
         """Let the job wait, its slots unused; only if MAIL was never sent."""
 
 
@@ -150,10 +150,10 @@ class DirectTicket:
             self._job.job_id, self.token, 1, settlement, begun=self.begun
         )
 
-    async def put_back(self, *, due_at: float, reason: str) -> bool:
+    async def put_back(self, *, due_at: float, reason: str, event: str | None = None) -> bool:
         """Write the row as waiting."""
         return await self._ledger.run(
-            partial(_accept_later, job=self._job, due_at=due_at, reason=reason)
+            partial(_accept_later, job=self._job, due_at=due_at, reason=reason, event=event)
         )
 
     async def _adopt(self) -> bool:
@@ -171,9 +171,15 @@ class DirectTicket:
 
 
 def _accept_later(
-    connection: Connection, now: Now, *, job: NewJob, due_at: float, reason: str
+    connection: Connection,
+    now: Now,
+    *,
+    job: NewJob,
+    due_at: float,
+    reason: str,
+    event: str | None,
 ) -> bool:
-    waiting = replace(job, due_at=due_at, reason=reason, state=State.WAITING)
+    waiting = replace(job, due_at=due_at, reason=reason, event=event, state=State.WAITING)
     return deliveries.accept(connection, now, waiting)
 
 
@@ -215,6 +221,6 @@ class ClaimTicket:
             self._claim.job_id, self.token, self.attempts + 1, settlement, begun=self.begun
         )
 
-    async def put_back(self, *, due_at: float, reason: str) -> bool:
+    async def put_back(self, *, due_at: float, reason: str, event: str | None = None) -> bool:
         """Let the job wait again and free its slots."""
-        return await self._ledger.release(self._claim, due_at=due_at, reason=reason)
+        return await self._ledger.release(self._claim, due_at=due_at, reason=reason, event=event)

@@ -71,7 +71,7 @@ _LATE = text(
 )
 _RELEASE = text(
     "UPDATE delivery SET state = 'waiting', worker = NULL, claim = NULL, due_at = :due_at,"
-    " reason = :reason, updated_at = :now"
+    " reason = :reason, event = coalesce(:event, event), updated_at = :now"
     " WHERE job_id = :job_id AND state = 'claimed' AND claim = :token"
 )
 
@@ -129,7 +129,7 @@ def _insert(connection: Connection, now: Now, job: NewJob, **more: object) -> bo
         "worker": None,
         "claim": None,
         "transport": "",
-        "event": job.state.value if job.state in {State.DEAD, State.CANCELLED} else None,
+        "event": job.state.value if job.state in {State.DEAD, State.CANCELLED} else job.event,
         "enqueued_at": job.enqueued_at,
         "now": now.wall,
     }
@@ -315,7 +315,15 @@ def _end_attempt(
     )
 
 
-def release(connection: Connection, now: Now, claim: Claim, *, due_at: float, reason: str) -> bool:
+def release(
+    connection: Connection,
+    now: Now,
+    claim: Claim,
+    *,
+    due_at: float,
+    reason: str,
+    event: str | None = None,
+) -> bool:
     """Put a claimed job back, with its slots unused; only if MAIL was never sent."""
     release_slots(connection, claim.token)
     released = connection.execute(
@@ -325,6 +333,7 @@ def release(connection: Connection, now: Now, claim: Claim, *, due_at: float, re
             "token": claim.token,
             "due_at": due_at,
             "reason": reason,
+            "event": event,
             "now": now.wall,
         },
     ).rowcount

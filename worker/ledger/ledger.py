@@ -110,12 +110,16 @@ class Ledger:
         )
         self.holds_put += 1
 
-    async def release(self, claim: Claim, *, due_at: float, reason: str) -> bool:
+    async def release(
+        self, claim: Claim, *, due_at: float, reason: str, event: str | None = None
+    ) -> bool:
         """Put a claimed job back unused; only if MAIL was never sent."""
 
         def operation(connection: Connection, now: Now) -> bool:
             holds.end_probes(connection, claim.token)
-            return deliveries.release(connection, now, claim, due_at=due_at, reason=reason)
+            return deliveries.release(
+                connection, now, claim, due_at=due_at, reason=reason, event=event
+            )
 
         return await self.run(operation)
 

@@ -60,6 +60,7 @@ class NewJob:
     metadata: str = ""
     message_id: str = ""
     reason: str = ""
+    event: str | None = None
     state: State = State.WAITING
 
 
