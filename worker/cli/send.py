@@ -108,7 +108,7 @@ def _publish(
         receipt = producer.send(email)
     if not as_json:
         click.echo(receipt.job_id)
-    job = None
+    job, began = None, time.monotonic()
     if wait_seconds is not None:
         tell = _silent if as_json else _tell
         job = _follow(here, receipt.job_id, wait_seconds, tell)
@@ -119,7 +119,7 @@ def _publish(
             document["reason"] = mask_addresses(job.reason) if job else ""
         render.emit(document)
     if wait_seconds is not None:
-        _judge(job, wait_seconds)
+        _judge(job, time.monotonic() - began)
 
 
 def _follow(
