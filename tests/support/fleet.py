@@ -22,6 +22,7 @@ from producers.topology import Topology
 from tests.support.rabbitmq import free_port
 from tests.support.smtp_sink import SmtpSink, read_record
 from worker.demo.figures import worst_window
+from worker.demo.scenario import SYSTEM_TOML
 from worker.ledger import overview, review
 from worker.ledger.ledger import Ledger
 
@@ -29,17 +30,7 @@ if TYPE_CHECKING:
     from producers.batches import BatchReceipt
     from tests.support.smtp_sink import Arrival
 
-REPLY_TIMEOUT_SECONDS = 6.0
-SYSTEM_TOML = """\
-[smtp]
-server_address = "127.0.0.1"
-port = {port}
-transport_security = "none"
-default_user = "robot"
-[delivery]
-on_unknown = "{on_unknown}"
-reply_timeout = "{reply_timeout:.0f}s"
-"""
+REPLY_TIMEOUT = "6s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +127,7 @@ class Fleet:
             SYSTEM_TOML.format(
                 port=self.sink.port,
                 on_unknown=self.on_unknown,
-                reply_timeout=REPLY_TIMEOUT_SECONDS,
+                reply_timeout=REPLY_TIMEOUT,
             )
         )
         for company in self.companies:

@@ -34,7 +34,7 @@ transport_security = "none"
 default_user = "robot"
 
 [delivery]
-on_unknown = "resend"
+on_unknown = "{on_unknown}"
 reply_timeout = "{reply_timeout}"
 """
 COMPANY_TOML = """\
@@ -106,7 +106,9 @@ class Demo:
         tree.mkdir(parents=True)
         (tree / "users").mkdir()
         (tree / "system.toml").write_text(
-            SYSTEM_TOML.format(port=self.smtp_port, reply_timeout=REPLY_TIMEOUT)
+            SYSTEM_TOML.format(
+                port=self.smtp_port, on_unknown="resend", reply_timeout=REPLY_TIMEOUT
+            )
         )
         for one in COMPANIES:
             users = tree / "companies" / one.company / "users"
