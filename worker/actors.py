@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from worker.pump import Work
 
 DEAD_ACTOR = "dead_letter"
+FOR_A_NEWER_WORKER_SECONDS = 30.0
+"""How long a job rests that only a newer worker can read, while workers are being replaced."""
 
 
 class Actors:
@@ -70,10 +72,18 @@ class Actors:
         try:
             job = self._read_job(work.claim.body, queue)
         except InvalidEnvelope as invalid:
-            settle = partial(ticket.settle, dead(invalid.reason), mail_sent=False)
-            await until_recorded(ticket, settle, self._tools.sleep)
+            await self._leave_unread(ticket, invalid)
             return
         await Delivery(self._tools, job, work.settings, ticket).run()
+
+    async def _leave_unread(self, ticket: ClaimTicket, invalid: InvalidEnvelope) -> None:
+        """A waiting job that this version cannot read: for a newer worker, or dead."""
+        if invalid.hold:
+            later = self._tools.ledger.now().wall + FOR_A_NEWER_WORKER_SECONDS
+            record = partial(ticket.put_back, due_at=later, reason=invalid.reason)
+        else:
+            record = partial(ticket.settle, dead(invalid.reason), mail_sent=False)
+        await until_recorded(ticket, record, self._tools.sleep)
 
     async def on_failure(self, message: Taken, error: Exception) -> None:
         """Keep a message that met a fault among the dead letters; a waiting job stays in its row.

@@ -284,11 +284,14 @@ class Delivery:
 
     async def _settle(self, settlement: Settlement, *, mail_sent: bool = True) -> None:
         """Record the outcome, as often as it takes: a reply must not be forgotten."""
+        settle = partial(self.ticket.settle, settlement, mail_sent=mail_sent)
         try:
-            await self._recorded(partial(self.ticket.settle, settlement, mail_sent=mail_sent))
+            recorded = await self._recorded(settle)
         except BeginRefused as refused:  # this worker was reaped: another one shall try
             await self._give_up_ticket(str(refused))
             return
+        if not recorded and not self.ticket.begun:
+            return  # the row is another copy's, and so is the outcome
         self._report(
             Outcome(settlement.outcome), settlement.reason, settlement.reply, settlement.recipients
         )

@@ -77,7 +77,7 @@ class Pump:
         self._wake = threading.Condition()
         self._nudged: set[Lane] = set()
         self._stirred = False
-        self._read_at = 0.0
+        self._read_at = -REFRESH_SECONDS
         self._holds_put = 0
         self._blocked: dict[Limit, float] = {}
         self._wants_room = False
@@ -156,12 +156,11 @@ class Pump:
         After a delivery of this process has held something it reads at once: the same mail would
         be taken and put back until then.
         """
-        now, holds_put = time.monotonic(), self._s.ledger.holds_put
-        if now - self._read_at >= REFRESH_SECONDS or holds_put != self._holds_put:
-            self._read_at, self._holds_put = now, holds_put
+        steady, holds_put = self._s.ledger.now().steady, self._s.ledger.holds_put
+        if steady - self._read_at >= REFRESH_SECONDS or holds_put != self._holds_put:
+            self._read_at, self._holds_put = steady, holds_put
             due, _, holds = self._s.ledger.read_lanes()
             self._s.holding.replace(holds)
-            steady = self._s.ledger.now().steady
             self._blocked = {limit: at for limit, at in self._blocked.items() if at > steady}
             for is_send, line in self._lines.items():
                 line.clear()

@@ -13,7 +13,7 @@ from worker.errors import LedgerUnavailable
 from worker.ledger import housekeeping, workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
     from sqlalchemy import Connection
 
@@ -92,11 +92,24 @@ def _keep_unless_late(
     return housekeeping.keep(connection, now)
 
 
+async def _in_thread(work: Callable[[], object]) -> None:
+    """Run it in a thread; a loop that is ended meanwhile waits for it, as nothing stops a thread."""
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.gather(running, return_exceptions=True)
+        raise
+
+
 class Upkeep:
     """The loops of one process, as tasks on its event loop."""
 
-    def __init__(self, chores: Chores) -> None:
+    def __init__(
+        self, chores: Chores, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
         self._chores = chores
+        self._sleep = sleep
         self._tasks: list[asyncio.Task[None]] = []
         self._told = ""
         self._last_round_steady = 0.0
@@ -146,7 +159,7 @@ class Upkeep:
                 self._chores.die()
             except Exception:
                 self._chores.log.exception("a fault in Postmeter", chore=chore.__name__)
-            await asyncio.sleep(seconds)
+            await self._sleep(seconds)
 
     async def _beat(self) -> None:
         self._told = self._chores.trouble()
@@ -170,7 +183,7 @@ class Upkeep:
         kept = await self._chores.ledger.run(partial(_keep_unless_late, asked_steady=now))
         if kept is None:
             return
-        await asyncio.to_thread(self._chores.tell_of, kept.expired)
+        await _in_thread(partial(self._chores.tell_of, kept.expired))
         await self._tell_of_dead(kept.reaped)
 
     async def _bury_ended(self) -> None:
@@ -182,7 +195,7 @@ class Upkeep:
             await self._tell_of_dead(reaped)
 
     async def _tell_of_dead(self, reaped: workers.Reaping) -> None:
-        await asyncio.to_thread(self._chores.tell_of, reaped.unknown)
+        await _in_thread(partial(self._chores.tell_of, reaped.unknown))
         if reaped.workers:
             self._chores.log.warning(
                 "found workers dead",
@@ -192,11 +205,11 @@ class Upkeep:
             )
 
     async def _poll_settings(self) -> None:
-        await asyncio.to_thread(self._chores.poll_settings)
+        await _in_thread(self._chores.poll_settings)
 
     async def _prune(self) -> None:
         """Delete some of what is old enough: a step so small that it delays nobody."""
         await self._chores.ledger.run(partial(_prune, older_than_seconds=self._chores.keep_seconds))
 
     async def _publish_events(self) -> None:
-        await asyncio.to_thread(self._chores.publish_events)
+        await _in_thread(self._chores.publish_events)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from config.effective import Provenance
 from producers.envelope import encode
 from tests.support.clock import FakeClock
 from tests.support.jobs import make_job
@@ -30,7 +31,6 @@ from worker.tickets import ClaimTicket, DirectTicket
 from worker.transports.base import Mail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from config.effective import EffectiveSettings
@@ -70,15 +70,18 @@ class ShakyLedger(Ledger):
     Attributes:
         away: one entry for each operation to come, true where it fails; then all succeed.
         lost: how many operations have failed.
+        calls: how many operations threads have asked for (the pump's takes).
     """
 
     def __init__(self, url: str, clock: FakeClock) -> None:
         super().__init__(url, clock)
         self.away: deque[bool] = deque()
         self.lost = 0
+        self.calls = 0
 
     def call(self, operation: Operation[T]) -> T:
         """Do it, or be away."""
+        self.calls += 1
         self._answer()
         return super().call(operation)
 
@@ -295,7 +298,14 @@ def open_desk(template: Path, folder: Path, settings: EffectiveSettings | None =
     )
 
 
-def jobs(count: int, **fields: Any) -> Iterable[Job]:
+def limited_settings(**changes: Any) -> EffectiveSettings:
+    """Settings with limits among the changes, which the user's file is said to have set."""
+    keys = ("batch_emails_per_min", "all_batch_emails_per_min", "mailbox_emails_per_min")
+    provenance = {key: Provenance("user", "jane.toml", key) for key in keys}
+    return make_settings(provenance=provenance, **changes)
+
+
+def jobs(count: int, **fields: Any) -> list[Job]:
     """Jobs that differ in their ids."""
     return [
         make_job(id=f"019f0000-0000-7000-8000-{number:012d}", **fields)

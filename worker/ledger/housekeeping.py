@@ -6,7 +6,7 @@ Each function works in small steps, so that no transaction grows with the backlo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, text
 
@@ -38,15 +38,19 @@ _RESEND = text(
     " reason = 'sent again: the first outcome is unknown', updated_at = :now"
     " WHERE job_id = :job_id AND state = 'unknown'"
 )
-_OLD_IN_LANE = text(
-    "SELECT job_id FROM delivery WHERE company = :company AND user_id = :user AND kind = :kind"
-    " AND state = 'waiting' AND accepted_at <= :before LIMIT :step"
+# Both walk the index of the line: what they cost does not grow with the line.
+_FIRST_IN_LINE = text(
+    "SELECT job_id, accepted_at FROM delivery WHERE company = :company AND user_id = :user"
+    " AND kind = :kind AND state = 'waiting' ORDER BY prio, due_at, seq LIMIT :step"
+)
+_NEXT_IN_LINE = text(
+    "SELECT job_id, reason, prio, due_at, seq FROM delivery WHERE company = :company"
+    " AND user_id = :user AND kind = :kind AND state = 'waiting'"
+    " AND (prio, due_at, seq, job_id) > (:prio, :due_at, :seq, :job_id) AND due_at <= :now"
+    " ORDER BY prio, due_at, seq, job_id LIMIT :step"
 )
 _NAME_REASON = text(
-    "UPDATE delivery SET reason = :reason WHERE company = :company AND user_id = :user"
-    " AND kind = :kind AND state = 'waiting' AND reason <> :reason AND job_id IN ("
-    "SELECT job_id FROM delivery WHERE company = :company AND user_id = :user AND kind = :kind"
-    " AND state = 'waiting' AND reason <> :reason LIMIT :step)"
+    "UPDATE delivery SET reason = :reason WHERE job_id = :job_id AND state = 'waiting'"
 )
 _OLD = (
     "(SELECT job_id FROM delivery WHERE state IN ('sent', 'drafted', 'cancelled')"
@@ -88,22 +92,48 @@ def kill_waiting(connection: Connection, now: Now, job_id: str, reason: str) -> 
 def kill_lane(
     connection: Connection, now: Now, lane: Lane, *, older_than_seconds: float, reason: str
 ) -> list[str]:
-    """Declare dead what has waited too long in a lane that can't be served; their ids."""
+    """Declare dead what has waited too long at the head of a lane that can't be served; the ids."""
     before = now.wall - older_than_seconds
-    jobs = (
-        connection.execute(_OLD_IN_LANE, {**lane._asdict(), "before": before, "step": STEP})
-        .scalars()
-        .all()
-    )
+    first = connection.execute(_FIRST_IN_LINE, {**lane._asdict(), "step": STEP}).all()
+    jobs = [row.job_id for row in first if row.accepted_at <= before]
     for job_id in jobs:
         kill_waiting(connection, now, job_id, reason)
-    return list(jobs)
+    return jobs
 
 
-def explain_lane(connection: Connection, lane: Lane, reason: str) -> int:
-    """Write on the waiting jobs of a lane why they wait; how many were changed."""
-    named = {**lane._asdict(), "reason": reason, "step": STEP}
-    return connection.execute(_NAME_REASON, named).rowcount
+class Place(NamedTuple):
+    """A place in a lane's line."""
+
+    prio: int
+    due_at: float
+    seq: int
+    job_id: str
+
+
+HEAD = Place(-1, 0.0, 0, "")
+"""Before everybody in the line."""
+
+
+class Explained(NamedTuple):
+    """How many jobs were told why they wait, how far that came, and whether more stand behind."""
+
+    changed: int
+    place: Place
+    more: bool
+
+
+def explain_lane(
+    connection: Connection, now: Now, lane: Lane, reason: str, *, after: Place = HEAD
+) -> Explained:
+    """Write on some due jobs of a lane, from a place in its line on, why they wait."""
+    named = {**lane._asdict(), **after._asdict(), "now": now.wall, "step": STEP}
+    rows = connection.execute(_NEXT_IN_LINE, named).all()
+    changed = [{"job_id": r.job_id, "reason": reason} for r in rows if r.reason != reason]
+    if changed:
+        connection.execute(_NAME_REASON, changed)
+    last = rows[-1] if rows else after
+    place = Place(last.prio, last.due_at, last.seq, last.job_id)
+    return Explained(len(changed), place, len(rows) == STEP)
 
 
 def resend_unknown(connection: Connection, now: Now) -> list[str]:

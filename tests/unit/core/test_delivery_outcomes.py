@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.fakes import LATER, NEVER, OK, all_accepted, heard
+from tests.support.fakes import (
+    LATER,
+    NEVER,
+    OK,
+    all_accepted,
+    heard,
+    limited_settings,
+)
 from tests.support.jobs import JOB_ID, NOW, make_job
 from tests.support.settings import make_settings
 from worker.errors import Deferred, Held, Rejected, Unknown
@@ -26,7 +33,7 @@ A, B = "ann@example.org", "bob@example.org"
 
 def limited(desk: Desk) -> None:
     """Let jobs come under a limit of two a minute of the mailbox."""
-    desk.settings = make_settings(mailbox_emails_per_min=2, pace="burst")
+    desk.settings = limited_settings(mailbox_emails_per_min=2, pace="burst")
 
 
 def deliver(desk: Desk, *, direct: bool = False, **fields: object) -> None:
@@ -301,7 +308,7 @@ def test_what_reached_the_server_used_its_slot_even_if_refused(desk: Desk) -> No
 
 def test_it_connects_by_the_lead_and_begins_not_before_its_slot(desk: Desk) -> None:
     """A slot taken ahead is waited for twice: less the lead before connecting, and before begin."""
-    desk.settings = make_settings(mailbox_emails_per_min=60)
+    desk.settings = limited_settings(mailbox_emails_per_min=60)
     desk.server._lead_seconds = 0.4
     asyncio.run(desk.claimed(make_job()).run())
     delivery = desk.claimed(make_job(id=JOB_ID.replace("1", "2")))
@@ -315,7 +322,7 @@ def test_it_connects_by_the_lead_and_begins_not_before_its_slot(desk: Desk) -> N
 
 def test_a_clock_that_sleeps_short_never_lets_it_begin_early(desk: Desk) -> None:
     """Timers may fire early: begin looks at the clock again until its time has come."""
-    desk.settings = make_settings(mailbox_emails_per_min=60)
+    desk.settings = limited_settings(mailbox_emails_per_min=60)
     asyncio.run(desk.claimed(make_job()).run())
 
     async def short(seconds: float) -> None:

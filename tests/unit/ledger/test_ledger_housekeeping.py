@@ -90,10 +90,14 @@ def test_a_lane_says_why_it_waits(store: Store) -> None:
     """Each waiting job of the lane gets the sentence once, in steps."""
     store.accept("a", "b")
     store.accept("elsewhere", user="zoe")
-    assert store.do(lambda c, _: housekeeping.explain_lane(c, LANE, "no server_address")) == 2
+    told = store.do(housekeeping.explain_lane, LANE, "no server_address")
+    assert (told.changed, told.more) == (2, False)
     assert store.row("b").reason == "no server_address"
     assert store.row("elsewhere").reason == ""
-    assert store.do(lambda c, _: housekeeping.explain_lane(c, LANE, "no server_address")) == 0
+    assert store.do(housekeeping.explain_lane, LANE, "no server_address").changed == 0
+    store.accept("c", due_at=store.clock.wall)
+    later = store.do(housekeeping.explain_lane, LANE, "no server_address", after=told.place)
+    assert later.changed == 1
 
 
 def test_pruning_takes_old_final_rows_with_their_attempts(store: Store) -> None:

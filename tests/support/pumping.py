@@ -1,0 +1,153 @@
+"""A pump in virtual time: where it waits, the test's clock goes on, or something happens."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+from tests.support.fakes import WORKER, limited_settings
+from tests.support.jobs import make_job
+from worker.capacity import Capacity
+from worker.holding import Holding
+from worker.pump import Pump, Source, Work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+    from config.effective import EffectiveSettings
+    from config.errors import ConfigError
+    from tests.support.clock import FakeClock
+    from tests.support.fakes import Desk
+    from worker.errors import PostmeterError
+    from worker.ledger.lanes import Lane
+
+MOST_WAITS = 10_000
+
+
+class VirtualWake:
+    """In place of a condition: waiting lets the clock go on, unless something happens first.
+
+    Attributes:
+        waits: how long each wait would have been, in seconds.
+        meanwhile: what happens during the waits to come, one each.
+    """
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self._notified = False
+        self.waits: list[float] = []
+        self.meanwhile: deque[Callable[[], object]] = deque()
+
+    def __enter__(self) -> None:
+        """Nobody else is here."""
+
+    def __exit__(self, *_: object) -> None:
+        """Nobody waits for it."""
+
+    def notify(self) -> None:
+        """End the wait under way."""
+        self._notified = True
+
+    def wait(self, seconds: float) -> None:
+        """Let so much time pass, or less."""
+        self.waits.append(seconds)
+        assert len(self.waits) < MOST_WAITS, "the pump does not rest"
+        self._notified = False
+        if self.meanwhile:
+            self.meanwhile.popleft()()
+        if not self._notified:
+            self._clock.advance(seconds)
+
+
+@dataclass
+class Pumping:
+    """A pump over a desk's ledger, and everything it asks or tells.
+
+    Attributes:
+        by_user: the settings in force by user, or why there are none.
+        looks: how often each lane's settings were asked for.
+    """
+
+    desk: Desk
+    capacity: Capacity = field(default_factory=Capacity)
+    holding: Holding = field(default_factory=Holding)
+    by_user: dict[str, EffectiveSettings | ConfigError] = field(default_factory=dict)
+    explained: list[tuple[Lane, str, ConfigError | None]] = field(default_factory=list)
+    away: list[PostmeterError] = field(default_factory=list)
+    looks: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.wake = VirtualWake(self.desk.clock)
+        self.pump = Pump(
+            Source(
+                ledger=self.desk.ledger,
+                worker=WORKER,
+                resolve=self.resolve,
+                lead_seconds=self.desk.server.lead_seconds,
+                holding=self.holding,
+                capacity=self.capacity,
+                new_token=self.desk.new_token,
+                explain=lambda *told: self.explained.append(told),
+                on_unavailable=self.away.append,
+            )
+        )
+        self.pump._wake = cast("Any", self.wake)
+
+    def resolve(self, company: str | None, user: str | None, kind: str) -> EffectiveSettings:
+        """What a test has set for the user, of that kind."""
+        self.looks.append(user or "")
+        found = self.by_user.get(user or "")
+        if isinstance(found, Exception):
+            raise found
+        base = found or limited_settings()
+        return limited_settings(
+            context=company or "_system",
+            company=company,
+            user=user or "jane",
+            kind=kind,
+            server_address=base.server_address,
+            pace=base.pace,
+            batch_emails_per_min=base.batch_emails_per_min,
+            all_batch_emails_per_min=base.all_batch_emails_per_min,
+            mailbox_emails_per_min=base.mailbox_emails_per_min,
+            held_reason=base.held_reason,
+        )
+
+    def next(self, timeout_seconds: float = 0.2) -> Work | None:
+        """The next work, or None after so much of the test's time."""
+        given = self.pump.next(timeout_seconds)
+        if given is None:
+            return None
+        work = given["work"]
+        assert isinstance(work, Work)
+        return work
+
+    def drain(self, timeout_seconds: float = 0.2) -> list[tuple[str, str]]:
+        """Take everything that is to be had: user and kind of each, in order."""
+        taken = []
+        while (work := self.next(timeout_seconds)) is not None:
+            taken.append((work.claim.user, work.claim.kind))
+        return taken
+
+
+def start_pumping(desk: Desk, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Pumping:
+    """A pump whose every clock is the desk's."""
+    clock = desk.clock
+    monkeypatch.setattr("worker.pump.time", SimpleNamespace(monotonic=lambda: clock.steady))
+    return Pumping(desk, **options)
+
+
+def fill(desk: Desk, *lines: tuple[str, str, int]) -> None:
+    """Let jobs wait: user, kind and how many."""
+    number = desk.tokens * 1000
+    for user, kind, count in lines:
+        for index in range(count):
+            number += 1
+            batch = {"batch_id": "b1", "batch_index": number} if kind == "batch" else {}
+            job_id = f"019f0000-0000-7000-8000-{number:012d}"
+            desk.accept(make_job(id=job_id, user=user, kind=kind, **batch))
+            desk.clock.advance(0.001 * (index == 0))

@@ -1,0 +1,78 @@
+"""What may be in flight: never over a bound, and nothing is left over."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.settings import make_settings
+from worker.capacity import Capacity, Caps
+
+if TYPE_CHECKING:
+    from config.effective import EffectiveSettings
+
+CAPS = Caps({"send": 6, "batch": 4}, server=8, account=4)
+SOME = [
+    make_settings(kind=kind, user=user, port=port)
+    for kind in ("send", "batch", "compose")
+    for user in ("jane", "mary")
+    for port in (25, 587)
+]
+STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 50)), max_size=120)
+
+
+def over(flying: list[EffectiveSettings]) -> list[str]:
+    """The bounds that these flights together break."""
+    kinds = Counter(s.kind for s in flying)
+    servers = Counter(s.server for s in flying)
+    accounts = Counter(s.account for s in flying)
+    return [
+        *(kind for kind, n in kinds.items() if n > CAPS.kinds.get(kind, CAPS.account)),
+        *(server for server, n in servers.items() if n > CAPS.server),
+        *(account for account, n in accounts.items() if n > CAPS.account),
+    ]
+
+
+@given(STEPS)
+def test_no_order_of_flights_breaks_a_bound_or_leaves_a_rest(
+    steps: list[tuple[bool, int]],
+) -> None:
+    """Any order of entering and leaving: every bound holds, a refusal is for one, the end is 0."""
+    capacity = Capacity(CAPS)
+    flying: list[EffectiveSettings] = []
+    for enters, number in steps:
+        if enters:
+            settings = SOME[number % len(SOME)]
+            if capacity.try_enter(settings):
+                flying.append(settings)
+            elif settings.kind != "batch":
+                assert over([*flying, settings])
+        elif flying:
+            capacity.leave(flying.pop(number % len(flying)))
+        assert over(flying) == []
+        assert capacity.in_flight == len(flying)
+    for settings in flying:
+        capacity.leave(settings)
+    assert capacity.in_flight == 0
+    assert not capacity._in_flight
+
+
+def test_a_batch_leaves_room_to_single_sends_of_its_account() -> None:
+    """However deep the batch: a quarter of its server and of its account is not for it."""
+    capacity = Capacity(Caps({"send": 99, "batch": 99}, server=8, account=8))
+    batch, send = make_settings(kind="batch"), make_settings(kind="send")
+    assert sum(capacity.try_enter(batch) for _ in range(20)) == 6
+    assert sum(capacity.try_enter(send) for _ in range(20)) == 2
+
+
+def test_a_server_that_hangs_does_not_fill_a_kind() -> None:
+    """With the usual bounds another server's batch and send still find room."""
+    capacity = Capacity()
+    for kind in ("send", "batch"):
+        while capacity.try_enter(make_settings(kind=kind)):
+            continue
+    for kind in ("send", "batch"):
+        assert capacity.try_enter(make_settings(kind=kind, context="bear", port=587))
