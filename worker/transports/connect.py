@@ -39,6 +39,9 @@ class Connected:
     extensions: Extensions
 
 
+NAME_LOOKUP_SECONDS = 1.0
+
+
 class Connector:
     """Makes connections; knows by which name to greet servers.
 
@@ -46,6 +49,8 @@ class Connector:
         ehlo_name: the name for EHLO; absent: this host's full name, or where it has none the
             address the connection comes from, as a literal (RFC 5321 4.1.4).
         observe: told how many seconds a connection took (phase ``connect``).
+        lookup: finds this host's full name; it may block.
+        lookup_seconds: how long it is waited for, once.
     """
 
     def __init__(
@@ -53,10 +58,14 @@ class Connector:
         ehlo_name: str | None = None,
         *,
         observe: Callable[[str, float], None] | None = None,
+        lookup: Callable[[], str] = socket.getfqdn,
+        lookup_seconds: float = NAME_LOOKUP_SECONDS,
     ) -> None:
         self._observe = observe
         self._ehlo_name = ehlo_name
         self._asked = ehlo_name is not None
+        self._lookup = lookup
+        self._lookup_seconds = lookup_seconds
 
     async def connect(self, settings: EffectiveSettings) -> Connected:
         """Connect, secure and log in.
@@ -99,12 +108,18 @@ class Connector:
         return connected
 
     async def _learn_name(self) -> None:
-        # getfqdn may ask DNS: once a process, and not on the loop.
-        if not self._asked:
-            name = await asyncio.to_thread(socket.getfqdn)
-            known = "." in name and name.isascii() and not name.startswith("localhost")
-            self._ehlo_name = name if known and not name.endswith((".arpa", ".local")) else None
-            self._asked = True
+        # getfqdn may ask DNS: once a process, not on the loop, and never for as long as a resolver
+        # that does not answer would take; an address does as well (RFC 5321 4.1.3).
+        if self._asked:
+            return
+        self._asked = True
+        try:
+            async with asyncio.timeout(self._lookup_seconds):
+                name = await asyncio.to_thread(self._lookup)
+        except TimeoutError:
+            return
+        known = "." in name and name.isascii() and not name.startswith("localhost")
+        self._ehlo_name = name if known and not name.endswith((".arpa", ".local")) else None
 
     def _name_for(self, client: aiosmtplib.SMTP) -> str:
         if self._ehlo_name is not None:
