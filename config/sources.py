@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -89,8 +88,8 @@ class Source:
         root: Path,
         environ: Mapping[str, str],
         *,
-        secrets: Path | None = None,
-        clock: Callable[[], float] = time.time,
+        secrets: Path | None,
+        clock: Callable[[], float],
     ) -> None:
         self.root = root
         self._secrets = secrets
