@@ -66,6 +66,9 @@ if ! install "${missing[@]}"; then
   chmod 755 "$folder"
   (cd "$folder" && apt-get download -qq postfix >&2 && dpkg -x postfix_*.deb "$aside")
   rm -rf "$folder"
+  # Its programs start each other with a clean environment, so only the linker's cache reaches all.
+  echo "$aside/usr/lib/postfix" > /etc/ld.so.conf.d/postmeter-postfix.conf
+  ldconfig
   getent passwd postfix >/dev/null || useradd --system --no-create-home --shell /usr/sbin/nologin postfix >&2
   getent group postdrop >/dev/null || groupadd --system postdrop >&2
   echo "$aside"
