@@ -19,7 +19,7 @@ class CompanySettings(Context):
     replicate_from_system: bool = Field(
         default=False,
         title="Replicate From System",
-        description="Copies, live, every value that the company leaves out. A limit per minute is "
-        "copied as a number: the company has its own budget.",
+        description="Copies, live, every value that the company leaves out. A limit is copied "
+        "as a number: the company has its own budget.",
         examples=[False],
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from config.context import Context, assemble
+from config.context import KEYS, SYSTEM_ONLY, Context, assemble
 from config.layer import Layer, Written
 from config.rules import default_user_warnings, errors, user_errors, user_warnings, warnings
 from config.settings import ContextState, Settings
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from config.sources import Reading
 
 _SWITCH: Final = "web.allow_microsoft_365"
+_OWN_LIMITS: Final = frozenset(key for key in KEYS if key.startswith("limits.")) - SYSTEM_ONLY
+"""Limits of the system's own mail: a mistake in one holds nobody else's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,8 @@ class _Composer:
         """Put everything together."""
         system = self._reading.layers[SYSTEM, None]
         told = system.readable and not any(
-            problem.key.startswith("limits") for problem in system.problems
+            problem.key.startswith("limits") and problem.key not in _OWN_LIMITS
+            for problem in system.problems
         )
         shared = system if told else self._before.good_system
         memory = Memory(self._judged, self._good, self._good_users, shared)

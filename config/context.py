@@ -24,9 +24,14 @@ KEYS: Final[dict[str, Key]] = {
 }
 """Every key there is, by its dotted name."""
 
-_SYSTEM_ONLY: Final = ("system.", "limits.")
+SYSTEM_ONLY: Final = frozenset(
+    {key.dotted for key in keys(SystemSettings)} - {key.dotted for key in keys(CompanySettings)}
+)
+"""The keys that a company does not have: its jobs come under the system's."""
+
 _REGISTRATION: Final = "microsoft_365."
 _MODEL: Final = "smtp.authentication_model"
+_WEIGHT: Final = "limits.weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +106,10 @@ class Context:
 
 def assemble(own: Layer, system: Layer | None) -> Context:
     """Put a context together from its own file and the system's."""
-    skip = ("email.",) if own.place.context == SYSTEM else ("email.", *_SYSTEM_ONLY)
-    dotted_keys = [dotted for dotted in KEYS if not dotted.startswith(skip)]
+    others = frozenset() if own.place.context == SYSTEM else SYSTEM_ONLY
+    dotted_keys = [
+        dotted for dotted in KEYS if dotted not in others and not dotted.startswith("email.")
+    ]
     model = _pick(_MODEL, own, system, {}, oauth2_in_own=False)
     values: dict[str, Picked] = {}
     sets: Mapping[str, Written] = {}
@@ -169,6 +176,8 @@ def _replicated(dotted: str, own: Layer, system: Layer | None) -> Iterator[tuple
     why = _REPLICATED
     if not _replicates(own):
         why = "replicate_from_system is not on"
+    elif dotted == _WEIGHT:
+        why = "a weight is the context's own"
     elif dotted.startswith(_REGISTRATION) and any(
         key.startswith(_REGISTRATION) for key in own.values
     ):

@@ -77,6 +77,7 @@ class EffectiveSettings:
     oauth2_provider: OAuth2Provider | None
     connection_timeout_ms: int
     batch_emails_per_min: int | None
+    batch_emails_per_day: int | None
     allow_microsoft_365: bool
     compose: str
     send_batch: str
@@ -94,8 +95,12 @@ class EffectiveSettings:
     pace: Pace
 
     all_batch_emails_per_min: int | None
+    all_batch_emails_per_day: int | None
     mailbox_emails_per_min: int | None
+    mailbox_emails_per_day: int | None
     mailbox_connections: int | None
+    company_weight: int
+    user_weight: int
 
     address: str | None
     display_name: str
@@ -133,10 +138,6 @@ class EffectiveSettings:
         """``acme/jane#<8 hex>``: stands for user name and password, and changes when they do."""
         password = "" if self.password is None else self.password.get_secret_value()
         return f"{self.account}#{_fingerprint(self.account, self.username or '', password)}"
-
-    def limit_layer(self, key: str) -> str:
-        """The layer a limit comes from (``batch_emails_per_min``), for the metrics."""
-        return self.provenance[key].layer
 
 
 @lru_cache(maxsize=8192)

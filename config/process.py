@@ -66,7 +66,9 @@ class ProcessSettings(BaseSettings):
         description="RabbitMQ (amqp://, amqps://), or embedded: for one machine without it.",
     )
     ledger_url: SecretStr | None = Field(
-        default=None, description="The ledger's database. Else an SQLite file in the state folder."
+        default=None,
+        description="The ledger's database (sqlite:////path, postgresql://user@host/name). "
+        "Else an SQLite file in the state folder.",
     )
     queue_prefix: str = Field(
         default="",

@@ -45,6 +45,8 @@ _CONTEXT: Final[Mapping[str, str]] = {
     "retry_for_seconds": "delivery.retry_for",
     "reply_timeout_seconds": "delivery.reply_timeout",
     "pace": "delivery.pace",
+    "batch_emails_per_day": "limits.batch_emails_per_day",
+    "company_weight": "limits.weight",
 }
 _USER: Final = (
     "address",
@@ -57,6 +59,7 @@ _USER: Final = (
     "bcc",
     "request_read_receipt",
     "mailbox_emails_per_min",
+    "mailbox_emails_per_day",
     "mailbox_connections",
 )
 
@@ -82,6 +85,7 @@ def resolve(context: Context, user: Layer, kind: Kind, shared: Layer | None) -> 
     for attribute in _USER:
         chosen_by = oauth2 if oauth2.value == "oauth2" else None
         picked[attribute] = pick_alone(f"email.{attribute}", user, chosen_by)
+    picked["user_weight"] = pick_alone("email.weight", user)
     for option in OPTION.values():
         gate = f"mail_options.{option}_allow_user_selection"
         picked[option] = _chosen(context, user, option, f"mail_options.{option}", gate)
@@ -89,6 +93,7 @@ def resolve(context: Context, user: Layer, kind: Kind, shared: Layer | None) -> 
     picked["allowed_from"] = _allowed_from(context, user)
     for attribute, dotted in (
         ("all_batch_emails_per_min", "limits.all_batch_emails_per_min"),
+        ("all_batch_emails_per_day", "limits.all_batch_emails_per_day"),
         ("error_reports_to", "system.error_reports_to"),
     ):
         picked[attribute] = pick_alone(dotted, shared)

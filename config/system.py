@@ -16,6 +16,7 @@ from config.values import (  # noqa: TC001 - pydantic reads the annotations
     OAuth2Provider,
     OnUnknown,
     Pace,
+    PerDay,
     PerMinute,
     Port,
     Seconds,
@@ -25,6 +26,7 @@ from config.values import (  # noqa: TC001 - pydantic reads the annotations
     TlsMode,
     TransportSecurity,
     UserId,
+    Weight,
 )
 
 
@@ -210,6 +212,23 @@ class Delivery(Table):
     )
 
 
+class Limits(Table):
+    """``[limits]``: what a context may send in a day, and its weight among the others."""
+
+    batch_emails_per_day: PerDay | None = Field(
+        default=None,
+        description="The most batch emails in any 24 hours, beside batch_emails_per_min. Absent: no "
+        "limit. Each context has its own, replicated or not.",
+        examples=[5000],
+    )
+    weight: Weight = Field(
+        default=1,
+        description="How many turns the context gets under a ceiling for one of a context of "
+        "weight 1. Never replicated.",
+        examples=[1],
+    )
+
+
 class Tls(Table):
     """``[tls]``: whose certificates are trusted."""
 
@@ -235,6 +254,7 @@ class Context(Table):
     web: Web = Web()
     mail_options: MailOptions = MailOptions()
     delivery: Delivery = Delivery()
+    limits: Limits = Limits()
     tls: Tls = Tls()
     microsoft_365: Microsoft365 = Microsoft365()
 
@@ -250,13 +270,18 @@ class SystemTable(Table):
     )
 
 
-class Limits(Table):
-    """``[limits]``: shared by every context."""
+class SystemLimits(Limits):
+    """``[limits]`` of the system: its own, and those that every context shares."""
 
     all_batch_emails_per_min: PerMinute | None = Field(
         default=None,
         description="One ceiling over every batch of every context. Absent: none.",
         examples=[600],
+    )
+    all_batch_emails_per_day: PerDay | None = Field(
+        default=None,
+        description="The same for any 24 hours. Absent: none.",
+        examples=[50_000],
     )
 
 
@@ -264,4 +289,4 @@ class SystemSettings(Context):
     """``system.toml``."""
 
     system: SystemTable = SystemTable()
-    limits: Limits = Limits()
+    limits: SystemLimits = SystemLimits()

@@ -12,10 +12,12 @@ from config.values import (  # noqa: TC001 - pydantic reads the annotations
     Compose,
     Line,
     MailFormat,
+    PerDay,
     PerMinute,
     SendBatch,
     Senders,
     SendMailer,
+    Weight,
 )
 
 
@@ -132,6 +134,12 @@ class Email(Table):
         "no limit; `oauth2` sets 30.",
         examples=[25],
     )
+    mailbox_emails_per_day: PerDay | None = Field(
+        default=None,
+        description="The most emails in any 24 hours through this mailbox, batch and single. "
+        "Absent: no limit.",
+        examples=[10_000],
+    )
     mailbox_connections: int | None = Field(
         default=None,
         ge=1,
@@ -145,6 +153,12 @@ class Email(Table):
         description="Further sender addresses, or whole domains as `@example.nz`.",
         examples=[["sales@example.nz"]],
         json_schema_extra={"range": "addresses or @domains"},
+    )
+    weight: Weight = Field(
+        default=1,
+        description="How many turns the user gets for one of another user of the context, of "
+        "weight 1.",
+        examples=[1],
     )
 
 

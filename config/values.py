@@ -116,6 +116,8 @@ def _one_line(text: str) -> str:
 Host = Annotated[str, AfterValidator(_host)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
+PerDay = Annotated[int, Field(ge=1, le=1_000_000)]
+Weight = Annotated[int, Field(ge=1, le=1000)]
 Seconds = Annotated[float, BeforeValidator(duration_seconds)]
 Address = Annotated[str, AfterValidator(_address)]
 Addresses = Annotated[tuple[Address, ...], BeforeValidator(_several)]

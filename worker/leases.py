@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from worker.errors import Held, LedgerUnavailable
+from worker.errors import BeginRefused, Held, LedgerUnavailable
 from worker.ledger import slots
+from worker.ledger.lease import has_lease
 from worker.outcome import HoldTarget, TargetKind
 from worker.pace import Limit, scope_of_connections
 
@@ -52,12 +53,15 @@ class ConnectionLeases:
 
         Raises:
             Held: other workers kept every connection of the mailbox for too long.
+            BeginRefused: this worker was found dead: nobody would free what it got now.
             LedgerUnavailable: the ledger is away.
         """
         token = self._new_token()
         cap = Limit(scope_of_connections(account), limit, window_seconds=0.0, even=False)
 
         def operation(connection: Connection, now: Now) -> bool:
+            if not has_lease(connection, self._worker):
+                raise BeginRefused("this worker was found dead; it opens no connection")
             found = slots.find_slots(connection, now, [cap], 0.0)
             if isinstance(found, slots.Blocked):
                 return False

@@ -10,15 +10,25 @@ Beside the bound there is a soft gap, so that mail leaves evenly; it carries no 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from config.effective import EffectiveSettings
 
+Per = Literal["minute", "day"]
+"""What a limit's number is counted in."""
+
 WINDOW_SECONDS = 60.0
+MINUTES: Final[dict[Per, int]] = {"minute": 1, "day": 24 * 60}
+"""How many of the shortest windows each takes: where a test's minute is short, so is its day."""
 CATCH_UP_SECONDS = 1.0
 """How far the soft gap may lag behind the clock: a pause is made up for by this much at most."""
+SLOT_CATCH_UP_SECONDS = 0.25
+"""The same behind a slot: as much as replies vary, so that their variation costs nothing."""
 GAP_SHARE = 0.998
 """A little under the even gap, so that rounding never costs a slot."""
 AHEAD_SECONDS = 3.0
@@ -36,24 +46,60 @@ class Limit:
         limit: how many slots.
         window_seconds: how long a slot rests after the server's reply.
         even: whether mail leaves evenly; else as fast as slots allow.
-        layer: where the number comes from, for metrics and explanations.
+        per: what people count the number in.
+        layer: where the number comes from, for metrics and explanations; like the next two no part
+            of what the limit is.
+        key: the dotted key that sets it.
+        file: the file of the settings, or the variable, that has the key.
     """
 
     scope: str
     limit: int
     window_seconds: float = WINDOW_SECONDS
     even: bool = True
-    layer: str = "default"
+    per: Per = "minute"
+    layer: str = field(default="default", compare=False)
+    key: str = field(default="", compare=False)
+    file: str | None = field(default=None, compare=False)
 
     @property
     def gap_seconds(self) -> float:
         """The soft gap between two emails of the scope."""
         return GAP_SHARE * self.window_seconds / self.limit if self.even else 0.0
 
+    @property
+    def emails_per_minute(self) -> float:
+        """What it amounts to in the long run, so that a day can be told against a minute."""
+        return self.limit / MINUTES[self.per]
 
-def next_stamp(limit: Limit, stamp_steady: float, now_steady: float) -> float:
-    """Before when the scope's next email shall not begin, after one was given out at ``stamp``."""
-    return max(stamp_steady, now_steady - CATCH_UP_SECONDS) + limit.gap_seconds
+    @property
+    def source(self) -> str:
+        """Where it is set: ``companies/acme/company.toml [smtp] batch_emails_per_min``."""
+        if self.layer == "environment" and self.file:
+            return self.file
+        table, _, name = self.key.rpartition(".")
+        written = f"[{table}] {name}" if table else name
+        if self.layer == "oauth2":
+            return f"{written}, set by oauth2 in {self.file}"
+        return f"{self.file} {written}" if self.file else written
+
+    def __str__(self) -> str:
+        return f"{self.scope} allows {self.limit} a {self.per}"
+
+
+def next_stamp(
+    limit: Limit, stamp_steady: float, now_steady: float, begins_steady: float = -math.inf
+) -> float:
+    """Before when the scope's next email shall not begin, after one was given out at ``stamp``.
+
+    Where that one waits for its slot, or did until just now, nothing was missed that could be made
+    up for: else the second's catch-up would come back with the slots, minute after minute.
+
+    Args:
+        begins_steady: when the email that was given out may begin.
+    """
+    behind = max(now_steady - CATCH_UP_SECONDS, begins_steady - SLOT_CATCH_UP_SECONDS)
+    return max(stamp_steady, behind) + limit.gap_seconds
 
 
 def scope_of_context(context: str) -> str:
@@ -71,29 +117,59 @@ def scope_of_connections(account: str) -> str:
     return f"conn:{account}"
 
 
+class Rule(NamedTuple):
+    """A key that limits: which mail, counted for what, in which time.
+
+    Attributes:
+        name: the attribute of the effective settings.
+        kinds: the kinds of job that come under it.
+        scope: what the number is kept for.
+        per: what it is counted in.
+    """
+
+    name: str
+    kinds: frozenset[str]
+    scope: Callable[[EffectiveSettings], str]
+    per: Per = "minute"
+
+
+_BATCHES: Final = frozenset({"batch"})
+_MAILS: Final = frozenset({"batch", "send"})
+"""A draft is no mail: making one uses up nothing that a server counts."""
+
+RULES: Final = (
+    Rule("batch_emails_per_min", _BATCHES, lambda s: scope_of_context(s.context)),
+    Rule("batch_emails_per_day", _BATCHES, lambda s: scope_of_context(s.context), "day"),
+    Rule("all_batch_emails_per_min", _BATCHES, lambda _: CEILING),
+    Rule("all_batch_emails_per_day", _BATCHES, lambda _: CEILING, "day"),
+    Rule("mailbox_emails_per_min", _MAILS, lambda s: scope_of_mailbox(s.account)),
+    Rule("mailbox_emails_per_day", _MAILS, lambda s: scope_of_mailbox(s.account), "day"),
+)
+"""Every limit there is. A single send comes under none of a batch, so it never waits for one."""
+
+
 def limits_of(settings: EffectiveSettings, window_seconds: float = WINDOW_SECONDS) -> list[Limit]:
     """List the limits that a job under these settings comes under, in lock order.
 
-    A batch comes under its context's limit, the ceiling over every batch and the mailbox's; a
-    single send only under the mailbox's, so it never waits for a batch.
+    A minute's limit spreads its mail as ``pace`` says; a day's is a bound and no pace, so what it
+    leaves goes as fast as the others let it.
     """
-    even = settings.pace == "even"
     limits = []
-
-    def add(scope: str, number: int | None, key: str) -> None:
-        if number is not None:
-            limits.append(Limit(scope, number, window_seconds, even, settings.limit_layer(key)))
-
-    if settings.kind == "batch":
-        add(
-            scope_of_context(settings.context),
-            settings.batch_emails_per_min,
-            "batch_emails_per_min",
+    for name, kinds, scope_of, per in RULES:
+        number: int | None = getattr(settings, name)
+        if number is None or settings.kind not in kinds:
+            continue
+        scope, written = scope_of(settings), settings.provenance[name]
+        limits.append(
+            Limit(
+                scope=scope if per == "minute" else f"{scope}:{per}",
+                limit=number,
+                window_seconds=window_seconds * MINUTES[per],
+                even=per == "minute" and settings.pace == "even",
+                per=per,
+                layer=written.layer,
+                key=written.key,
+                file=written.file,
+            )
         )
-        add(CEILING, settings.all_batch_emails_per_min, "all_batch_emails_per_min")
-    add(
-        scope_of_mailbox(settings.account),
-        settings.mailbox_emails_per_min,
-        "mailbox_emails_per_min",
-    )
     return sorted(limits)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, cast
-
 import pytest
 
+from tests.support.limits import LIMITS, WRITTEN, limited
 from worker.pace import (
     CATCH_UP_SECONDS,
     GAP_SHARE,
@@ -17,52 +15,66 @@ from worker.pace import (
     scope_of_mailbox,
 )
 
-
-def settings(**changes: Any) -> Any:
-    """Stand in for the settings in force: what the pace reads of them."""
-    values = {
-        "kind": "batch",
-        "context": "acme",
-        "account": "acme/jane",
-        "pace": "even",
-        "batch_emails_per_min": None,
-        "all_batch_emails_per_min": None,
-        "mailbox_emails_per_min": None,
-        "limit_layer": lambda key: f"layer of {key}",
-    }
-    return cast("Any", SimpleNamespace(**{**values, **changes}))
-
-
-ALL_SET = {
-    "batch_emails_per_min": 30,
-    "all_batch_emails_per_min": 600,
-    "mailbox_emails_per_min": 20,
-}
+ALL_SET = dict(zip(LIMITS, (30, 5000, 600, 50_000, 20, 10_000), strict=True))
 
 
 def test_a_batch_comes_under_every_limit_that_is_set() -> None:
-    """Context, ceiling and mailbox, in the order in which they are locked."""
-    limits = limits_of(settings(**ALL_SET))
-    assert [(limit.scope, limit.limit) for limit in limits] == [
-        ("all", 600),
-        ("company:acme", 30),
-        ("mailbox:acme/jane", 20),
+    """Context, ceiling and mailbox, by the minute and the day, in the order of their locks."""
+    limits = limits_of(limited(**ALL_SET))
+    assert [(limit.scope, limit.limit, limit.window_seconds) for limit in limits] == [
+        ("all", 600, 60),
+        ("all:day", 50_000, 86_400),
+        ("company:acme", 30, 60),
+        ("company:acme:day", 5000, 86_400),
+        ("mailbox:acme/jane", 20, 60),
+        ("mailbox:acme/jane:day", 10_000, 86_400),
     ]
     assert limits == sorted(limits)
-    assert limits[1].layer == "layer of batch_emails_per_min"
 
 
-@pytest.mark.parametrize("kind", ["send", "compose"])
-def test_a_single_send_never_waits_for_a_batch_limit(kind: str) -> None:
-    """Only the mailbox's own limit, which the server enforces, binds it."""
-    assert [limit.scope for limit in limits_of(settings(kind=kind, **ALL_SET))] == [
-        "mailbox:acme/jane"
+def test_a_limit_knows_where_it_is_set() -> None:
+    """Layer, file and key of each go with it, and read as one phrase."""
+    limits = {limit.key: limit for limit in limits_of(limited(**ALL_SET))}
+    assert {(each.layer, each.file, each.key) for each in limits.values()} == {
+        (each.layer, each.file, each.key) for each in WRITTEN.values()
+    }
+    assert {key.rpartition(".")[2]: each.source for key, each in limits.items()} == {
+        "batch_emails_per_min": "companies/acme/company.toml [smtp] batch_emails_per_min",
+        "batch_emails_per_day": "companies/acme/company.toml [limits] batch_emails_per_day",
+        "all_batch_emails_per_min": "system.toml [limits] all_batch_emails_per_min",
+        "all_batch_emails_per_day": "POSTMETER_SYSTEM__LIMITS__ALL_BATCH_EMAILS_PER_DAY",
+        "mailbox_emails_per_min": (
+            "[email] mailbox_emails_per_min, set by oauth2 in companies/acme/company.toml"
+        ),
+        "mailbox_emails_per_day": "companies/acme/users/jane.toml [email] mailbox_emails_per_day",
+    }
+    assert str(limits["smtp.batch_emails_per_min"]) == "company:acme allows 30 a minute"
+    assert str(limits["email.mailbox_emails_per_day"]) == "mailbox:acme/jane:day allows 10000 a day"
+
+
+def test_where_a_limit_is_set_is_no_part_of_it() -> None:
+    """The same number from another layer is the same limit: nothing starts anew."""
+    ours, theirs = Limit("all", 30, layer="system"), Limit("all", 30, layer="environment", key="k")
+    assert (ours, hash(ours)) == (theirs, hash(theirs))
+    assert Limit("all", 31) != ours
+
+
+def test_a_single_send_never_waits_for_a_batch_limit() -> None:
+    """Only the mailbox's own limits, which the server enforces, bind it."""
+    assert [limit.scope for limit in limits_of(limited(kind="send", **ALL_SET))] == [
+        "mailbox:acme/jane",
+        "mailbox:acme/jane:day",
     ]
+
+
+def test_a_draft_comes_under_no_limit() -> None:
+    """No server counts what is not sent."""
+    assert limits_of(limited(kind="compose", **ALL_SET)) == []
 
 
 def test_without_a_number_there_is_no_limit() -> None:
     """An absent key limits nothing."""
-    assert limits_of(settings()) == []
+    assert limits_of(limited()) == []
 
 
 def test_the_system_has_a_scope_of_its_own() -> None:
@@ -74,13 +86,21 @@ def test_the_system_has_a_scope_of_its_own() -> None:
 
 def test_burst_turns_the_gap_off_and_keeps_the_slots() -> None:
     """Only evenness is given up, never the bound."""
-    (limit,) = limits_of(settings(pace="burst", batch_emails_per_min=30))
+    (limit,) = limits_of(limited(pace="burst", batch_emails_per_min=30))
     assert (limit.limit, limit.window_seconds, limit.gap_seconds) == (30, 60.0, 0.0)
 
 
+def test_a_day_is_no_pace() -> None:
+    """What a day leaves goes as fast as the minutes let it, not one mail every 17 seconds."""
+    (limit,) = limits_of(limited(batch_emails_per_day=5000))
+    assert limit.gap_seconds == 0.0
+    assert limit.emails_per_minute == pytest.approx(5000 / 1440)
+
+
 def test_a_tests_window_reaches_every_limit() -> None:
-    """The window is one number, passed in."""
-    assert {limit.window_seconds for limit in limits_of(settings(**ALL_SET), 5.0)} == {5.0}
+    """The window is one number, passed in; a day is so many of it."""
+    windows = {limit.per: limit.window_seconds for limit in limits_of(limited(**ALL_SET), 5.0)}
+    assert windows == {"minute": 5.0, "day": 1440 * 5.0}
 
 
 @pytest.mark.parametrize("number", [1, 30, 600])

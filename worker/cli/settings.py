@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from rich.console import Console
@@ -20,11 +20,11 @@ from config.process import environment, load, settings_root
 from config.template import write
 from config.values import SYSTEM
 from config.watcher import SettingsWatcher
+from worker.cli.explaining import explained, print_explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from config.effective import EffectiveSettings
     from config.settings import Settings
     from config.values import Kind
 
@@ -66,16 +66,16 @@ def init(folder: Path | None) -> None:
 @click.option("--kind", type=click.Choice(_KINDS), default="send", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def explain(company: str | None, user: str | None, kind: Kind, *, as_json: bool) -> None:
-    """Show every effective value, where it comes from, and why the others lost."""
+    """Show the limits and every value in force, where each comes from, why others lost."""
     current = _current()
     try:
         effective = current.resolve(company, user, kind)
     except Unresolved as error:
         raise SettingsWrong(str(error)) from None
     if as_json:
-        click.echo(json.dumps(_explained(effective), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(explained(effective), indent=2, ensure_ascii=False))
         return
-    _print_explained(effective)
+    print_explained(_console(), effective)
 
 
 @settings.command()
@@ -166,77 +166,6 @@ def _print_findings(found: dict[str, dict[str, list[str]]]) -> None:
             for line in by_label.get(label, ()):
                 grid.add_row("", Text(word, style=style), Text(line, overflow="fold"))
         console.print(grid)
-
-
-def _print_explained(effective: EffectiveSettings) -> None:
-    """A line for each value: key, value, layer; below it what lost, and why."""
-    console = _console()
-    where = f"{effective.transport} {effective.server}".strip()
-    console.print(Text(f"{effective.account}, {effective.kind}: by {where}", style="bold"))
-    if effective.held_reason:
-        console.print(Text(f"held: {effective.held_reason}", style="yellow"))
-    sources = [(each.layer, each.file) for each in effective.provenance.values() if each.file]
-    for layer, file in dict.fromkeys(sources):
-        console.print(Text(f"{layer}: {file}"))
-    table = Table(box=None, pad_edge=False, show_edge=False)
-    for heading in ("key", "value", "layer"):
-        table.add_column(heading, overflow="fold")
-    shown: set[str] = set()
-    for attribute, provenance in effective.provenance.items():
-        value = Text(_shown(getattr(effective, attribute)))
-        key = provenance.key
-        if key in shown:  # allowed_from, where it is no more than the user's address
-            value.append(f"\nfrom {key}", style="dim")
-            key = attribute
-        shown.add(key)
-        table.add_row(key, value, provenance.layer)
-        for loser in provenance.losers:
-            table.add_row("", Text(f"not {loser.value}: {loser.why}", style="dim"), loser.layer)
-    console.print(table)
-
-
-def _explained(effective: EffectiveSettings) -> dict[str, Any]:
-    """The document of ``explain --json``."""
-    return {
-        "context": effective.context,
-        "company": effective.company,
-        "user": effective.user,
-        "kind": effective.kind,
-        "transport": effective.transport,
-        "server": effective.server,
-        "held_reason": effective.held_reason,
-        "settings": {
-            attribute: {
-                "value": _plain(getattr(effective, attribute)),
-                "layer": provenance.layer,
-                "file": provenance.file,
-                "key": provenance.key,
-                "losers": [
-                    {"value": each.value, "layer": each.layer, "where": each.where, "why": each.why}
-                    for each in provenance.losers
-                ],
-            }
-            for attribute, provenance in effective.provenance.items()
-        },
-    }
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it; secrets masked."""
-    if hasattr(value, "get_secret_value"):
-        return "***"
-    if isinstance(value, tuple):
-        return list(value)
-    return str(value) if isinstance(value, Path) else value
-
-
-def _shown(value: Any) -> str:
-    plain = _plain(value)
-    if isinstance(plain, list):
-        plain = "; ".join(plain)
-    if isinstance(plain, bool):
-        plain = "true" if plain else "false"
-    return "-" if plain is None or not str(plain) else str(plain)
 
 
 def _count(number: int, noun: str) -> str:

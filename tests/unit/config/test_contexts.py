@@ -33,7 +33,7 @@ def test_replication_copies_what_is_left_out(tree: SettingsTree) -> None:
     tree.company(text="replicate_from_system = true\n[smtp]\nport = 2525\n")
     settings = tree.resolve("acme", kind="batch")
     assert (settings.server, settings.batch_emails_per_min) == ("smtp.example.nz:2525", 30)
-    assert settings.limit_layer("batch_emails_per_min") == "system"
+    assert settings.provenance["batch_emails_per_min"].layer == "system"
     assert settings.provenance["batch_emails_per_min"].file == "system.toml"
     port = settings.provenance["port"]
     assert (port.layer, port.file) == ("company", "companies/acme/company.toml")

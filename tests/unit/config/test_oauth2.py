@@ -49,7 +49,7 @@ def test_choosing_oauth2_sets_the_rest(tree: SettingsTree) -> None:
     settings = tree.resolve()
     assert smtp(settings) == OFFICE
     assert settings.provenance["port"].layer == "oauth2"
-    assert settings.limit_layer("mailbox_emails_per_min") == "oauth2"
+    assert settings.provenance["mailbox_emails_per_min"].layer == "oauth2"
 
 
 def test_keys_of_the_same_file_win(tree: SettingsTree) -> None:
