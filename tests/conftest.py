@@ -10,7 +10,22 @@ for _name in [name for name in os.environ if name.startswith("POSTMETER_")]:
     # A developer's shell must not change a result, nor a test touch a developer's broker.
     del os.environ[_name]
 
-pytest_plugins = ["tests.support.fixtures_rabbitmq"]
+pytest_plugins = ["tests.support.fixtures_postgresql", "tests.support.fixtures_rabbitmq"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker of the tests that need PostgreSQL."""
+    config.addinivalue_line(
+        "markers", "postgresql: needs a PostgreSQL server, which the tests start themselves"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)  # before ``-m`` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that asks for a server's fixture as one that needs the server."""
+    for item in items:
+        for name in {"postgresql", "rabbitmq"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(name)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from worker.ledger.clock import Now
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 class FakeClock:
@@ -17,10 +22,20 @@ class FakeClock:
         self.wall = wall
         self.steady = steady
         self.boot_id = boot_id
+        self.restarts = True
+        self.step_seconds = 0.0
 
     def now(self) -> Now:
         """Read both clocks."""
         return Now(self.wall, self.steady)
+
+    def read(self, _connection: Connection) -> Now:
+        """Read both clocks: whatever the database, time is the test's."""
+        return self.now()
+
+    def run_id(self, _connection: Connection) -> str:
+        """The boot that a test has set."""
+        return self.boot_id
 
     def advance(self, seconds: float) -> None:
         """Let time pass on both clocks."""

@@ -1,24 +1,24 @@
 """A ledger for tests: one connection, no thread, and time that stands still.
 
-Every call is one transaction, as in the worker; ``Store.reopen`` copies empty tables instead of
-migrating anew, so that thousands of ledgers cost little.
+Every call is one transaction, as in the worker, on the database that this run tests
+(``tests.support.databases``).
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
-import sqlite3
+import weakref
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import text
 
 from tests.support.clock import FakeClock
-from worker.ledger import deliveries, lanes, workers
-from worker.ledger.engine import note_boot, open_engine, transact
+from tests.support.databases import empty_ledger
+from worker.ledger import deliveries, endings, lanes, workers
+from worker.ledger.boot import note_run
+from worker.ledger.engine import transact
 from worker.ledger.lanes import Lane
 from worker.ledger.rows import Claim, NewJob, Nothing, Settlement, State, Terms
-from worker.ledger.upgrade import make_or_check
 from worker.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -63,34 +63,16 @@ def new_job(job_id: str, **changes: Any) -> NewJob:
     return NewJob(**{**values, **changes})
 
 
-@functools.cache
-def _empty_tables() -> sqlite3.Connection:
-    """Make the tables once, by the migrations that every ledger gets."""
-    engine = open_engine("sqlite://")
-    with engine.connect() as connection:
-        transact(connection, FakeClock(), lambda c, _: make_or_check(c))
-        kept = sqlite3.connect(":memory:", check_same_thread=False)
-        _driver(connection).backup(kept)
-    engine.dispose()
-    return kept
-
-
-def _driver(connection: Connection) -> sqlite3.Connection:
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)
-    return driver
-
-
 class Store:
-    """One ledger in memory, with shortcuts that read like a test's sentences."""
+    """One ledger of its own, with shortcuts that read like a test's sentences."""
 
     def __init__(self, clock: FakeClock | None = None) -> None:
         self.clock = clock or FakeClock()
         self._tokens = itertools.count(1)
-        self._engine = open_engine("sqlite://")
-        self._connection = self._engine.connect()
-        _empty_tables().backup(_driver(self._connection))
-        self.do(lambda c, now: note_boot(c, now, self.clock.boot_id))
+        self._database = empty_ledger()
+        self._connection = self._database.connection
+        weakref.finalize(self, self._database.close)
+        self.do(note_run, self.clock)
 
     def do(
         self,
@@ -134,7 +116,10 @@ class Store:
     def dump(self) -> list[tuple[str, list[tuple[Any, ...]]]]:
         """Read everything, to show that nothing has changed."""
         names = ("delivery", "attempt", "slot", "scope", "hold", "lane", "worker")
-        return [(n, [tuple(row) for row in self.query(f"SELECT * FROM {n}")]) for n in names]  # noqa: S608 - the names are right here
+        return [
+            (n, sorted((tuple(row) for row in self.query(f"SELECT * FROM {n}")), key=repr))  # noqa: S608 - the names are right here
+            for n in names
+        ]
 
     def register(self, *names: str) -> None:
         """Begin the lease of some workers."""
@@ -195,7 +180,7 @@ class Store:
     ) -> bool:
         """Record what a claimed job's attempt came to."""
         return self.do(
-            deliveries.settle,
+            endings.settle,
             claim.job_id,
             claim.token,
             claim.attempts + 1,
@@ -211,6 +196,5 @@ class Store:
         return claim
 
     def close(self) -> None:
-        """Let go of the memory."""
-        self._connection.close()
-        self._engine.dispose()
+        """Let go of it."""
+        self._database.close()

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import Connection, inspect, text
 
 from worker.errors import LedgerUnavailable, LedgerUnusable
-from worker.ledger.clock import HostClock
-from worker.ledger.engine import begin, open_engine, transact, translated
+from worker.ledger.engine import begin, clock_of, open_engine, read_time, transact, translated
 from worker.ledger.rows import State
 from worker.ledger.upgrade import upgrade
 from worker.ledger.workers import DEAD_AFTER_SECONDS
@@ -38,16 +37,25 @@ _PROBE = (
 )
 _BEATING = text("SELECT count(*) FROM worker WHERE beat_steady >= :since")
 _STATES = text("SELECT state, count(*) AS jobs FROM delivery GROUP BY state")
-_SIZE = text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
-_QUICK = text("PRAGMA quick_check(5)")
+_SIZE = {
+    "sqlite": text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"),
+    "postgresql": text("SELECT pg_database_size(current_database())"),
+}
+_QUICK = {"sqlite": text("PRAGMA quick_check(5)")}
+"""What a database can tell of its own soundness; PostgreSQL has ``pg_amcheck`` beside it."""
 _FAULTS = {
     "jobs that are not final have lost their body": text(
         "SELECT count(*) FROM delivery WHERE body IS NULL"
-        " AND state IN ('waiting', 'claimed', 'data', 'dead', 'unknown')"
+        " AND state IN ('waiting', 'paused', 'claimed', 'data', 'dead', 'unknown')"
     ),
     "jobs are in the hands of a worker that is not there": text(
         "SELECT count(*) FROM delivery WHERE worker IS NOT NULL"
         " AND worker NOT IN (SELECT id FROM worker)"
+    ),
+    "jobs are paused although nothing pauses their batch": text(
+        "SELECT count(*) FROM delivery WHERE state = 'paused' AND NOT EXISTS (SELECT 1 FROM hold"
+        " WHERE target = 'batch:' || delivery.company || '/' || delivery.batch_id"
+        " AND origin = 'operator')"
     ),
     "slots are in the hands of a worker that is not there": text(
         "SELECT count(*) FROM slot WHERE worker IS NOT NULL"
@@ -72,7 +80,7 @@ def upgrade_ledger(url: str, clock: Clock | None = None) -> tuple[str | None, st
     engine = open_engine(url)
     try:
         with translated(), engine.connect() as connection:
-            return transact(connection, clock or HostClock.of_this_host(), _upgrade)
+            return transact(connection, clock or clock_of(engine), _upgrade)
     finally:
         engine.dispose()
 
@@ -101,7 +109,7 @@ def write_trouble(url: str) -> str:
     try:
         with translated(), engine.connect() as connection:
             begin(connection, PROBE_LOCK_SECONDS)
-            touch(connection, HostClock.of_this_host().now())
+            touch(connection, read_time(connection, clock_of(engine)))
             connection.commit()
     except LedgerUnavailable as error:
         return str(error)
@@ -112,10 +120,13 @@ def write_trouble(url: str) -> str:
 
 def check(connection: Connection, _now: Now) -> Check:
     """Read the whole ledger and tell what is wrong with it; the cost grows with its size."""
-    problems = [line for line in connection.execute(_QUICK).scalars() if line != "ok"]
+    database = connection.dialect.name
+    problems = []
+    if database in _QUICK:
+        problems = [line for line in connection.execute(_QUICK[database]).scalars() if line != "ok"]
     for what, statement in _FAULTS.items():
         count = connection.execute(statement).scalar_one()
         if count:
             problems.append(f"{what}: {count}")
     jobs = {State(row.state): row.jobs for row in connection.execute(_STATES)}
-    return Check(int(connection.execute(_SIZE).scalar_one()), jobs, tuple(problems))
+    return Check(int(connection.execute(_SIZE[database]).scalar_one()), jobs, tuple(problems))

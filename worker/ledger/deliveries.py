@@ -14,8 +14,9 @@ from sqlalchemy import Connection, text
 from worker.errors import BeginRefused
 from worker.ledger.lanes import note_waiting
 from worker.ledger.lease import has_lease
-from worker.ledger.rows import FINAL, UNREADABLE, NewJob, Prio, Settlement, State, dump_recipients
-from worker.ledger.slots import begin_slots, release_slots, settle_slots
+from worker.ledger.parking import pause_of
+from worker.ledger.rows import FINAL, UNREADABLE, NewJob, Prio, State
+from worker.ledger.slots import begin_slots
 
 if TYPE_CHECKING:
     from worker.ledger.clock import Now
@@ -47,41 +48,17 @@ _ADD_ATTEMPT = text(
     " SELECT job_id, attempts, company, user_id, kind, :worker, :now FROM delivery"
     " WHERE job_id = :job_id"
 )
-_END_ATTEMPT = text(
-    "UPDATE attempt SET ended_at = :now, outcome = :outcome, reply = :reply,"
-    " accepted_steady = :accepted WHERE job_id = :job_id AND n = :n"
-    " AND (:good = 1 AND ended_at IS NULL"
-    " OR :good = 0 AND outcome = 'unknown' AND :outcome <> 'unknown')"
-)
-_SETTLE = text(
-    "UPDATE delivery SET state = :state, reason = :reason, due_at = coalesce(:due_at, due_at),"
-    " prio = :prio, worker = NULL, claim = NULL, body = CASE WHEN :final = 1 THEN NULL ELSE body END,"
-    " recipients = :recipients, reply = :reply, event = coalesce(:event, event),"
-    " attempts = attempts + :extra, backoff_seconds = backoff_seconds + :backoff, first_attempt_at = coalesce(first_attempt_at, :first),"
-    " updated_at = :now"
-    " WHERE job_id = :job_id AND claim = :token AND state IN ('claimed', 'data')"
-    " RETURNING company, user_id, kind, due_at"
-)
-_LATE = text(
-    "UPDATE delivery SET state = :state, reason = :reason, body = NULL, reply = :reply,"
-    " recipients = :recipients, event = :event, worker = NULL, claim = NULL, updated_at = :now"
-    " WHERE job_id = :job_id AND state IN ('unknown', 'waiting', 'claimed') AND attempts = :n"
-    " AND EXISTS (SELECT 1 FROM attempt WHERE job_id = :job_id AND n = :n"
-    " AND outcome = 'unknown')"
-)
-_RELEASE = text(
-    "UPDATE delivery SET state = 'waiting', worker = NULL, claim = NULL, due_at = :due_at,"
-    " reason = :reason, event = coalesce(:event, event), updated_at = :now"
-    " WHERE job_id = :job_id AND state = 'claimed' AND claim = :token"
-)
 
 
 def accept(connection: Connection, now: Now, job: NewJob) -> bool:
     """Write a job's row; whether it was new. The first insert wins, whatever its state.
 
+    A job of a paused batch is parked at once.
+
     A copy under another id with the same idempotency key is recorded too: as cancelled if it says
     the same, as dead if it says something else.
     """
+    job = _parked(connection, now, job)
     if _insert(connection, now, job):
         if job.state is State.WAITING and job.kind != UNREADABLE:
             note_waiting(connection, job.company, job.user, job.kind, job.due_at)
@@ -89,7 +66,9 @@ def accept(connection: Connection, now: Now, job: NewJob) -> bool:
     if has_row(connection, job.job_id):
         return False
     named = {"company": job.company, "kind": job.kind, "key": job.idempotency_key}
-    first = connection.execute(_HAS_KEY, named).one()
+    first = connection.execute(_HAS_KEY, named).first()
+    if first is None:  # it ended between the two statements, and its key is free again
+        return accept(connection, now, job)
     if first.fingerprint == job.fingerprint:
         state, reason = State.CANCELLED, f"duplicate of {first.job_id}: same idempotency key"
     else:
@@ -99,6 +78,13 @@ def accept(connection: Connection, now: Now, job: NewJob) -> bool:
             " for another content"
         )
     return _insert(connection, now, replace(job, state=state, reason=reason))
+
+
+def _parked(connection: Connection, now: Now, job: NewJob) -> NewJob:
+    if job.batch_id is None or job.state is not State.WAITING:
+        return job
+    pause = pause_of(connection, now, job.company, job.batch_id)
+    return job if pause is None else replace(job, state=State.PAUSED, reason=pause)
 
 
 def _insert(connection: Connection, now: Now, job: NewJob, **more: object) -> bool:
@@ -171,9 +157,14 @@ def begin_direct(
     """Claim and begin a job that waits for nothing: its row is written at this moment.
 
     Raises:
-        BeginRefused: another copy has a row already, or this worker was reaped.
+        BeginRefused: another copy has a row already, its batch is paused, or this worker was
+            reaped.
     """
     require_worker(connection, terms.worker)
+    if job.batch_id is not None:
+        pause = pause_of(connection, now, job.company, job.batch_id)
+        if pause is not None:
+            raise BeginRefused(pause)
     inserted = _insert(
         connection,
         now,
@@ -226,117 +217,3 @@ def begin_claimed(
     connection.execute(
         _ADD_ATTEMPT, {"job_id": claim.job_id, "worker": terms.worker, "now": now.wall}
     )
-
-
-def settle(
-    connection: Connection,
-    now: Now,
-    job_id: str,
-    token: str,
-    attempt: int,
-    settlement: Settlement,
-    *,
-    begun: bool,
-) -> bool:
-    """Record what an attempt came to and let its slots rest; whether the claim was still good.
-
-    Repeating it changes nothing. Where the worker was reaped meanwhile, the late reply is still
-    written to the attempt, and the job is sent if nothing newer has begun, even where it waits
-    to be sent again.
-
-    Args:
-        attempt: the number that ``begin`` gave this attempt (the row's ``attempts``).
-        begun: whether ``begin`` committed; else only MAIL or RCPT reached the server.
-    """
-    settle_slots(connection, now, token)
-    final = settlement.state in FINAL
-    row = connection.execute(
-        _SETTLE,
-        {
-            "job_id": job_id,
-            "token": token,
-            "state": settlement.state.value,
-            "reason": settlement.reason,
-            "due_at": settlement.due_at,
-            "prio": Prio.RETRY,
-            "final": int(final),
-            "recipients": dump_recipients(settlement.recipients),
-            "reply": settlement.reply,
-            "event": settlement.event,
-            "backoff": settlement.backoff_seconds,
-            "extra": int(settlement.counted and not begun),
-            "first": now.wall if settlement.counted else None,
-            "now": now.wall,
-        },
-    ).first()
-    good = row is not None
-    if row is not None and settlement.state is State.WAITING:
-        note_waiting(connection, row.company, row.user_id, row.kind, row.due_at)
-    elif not good and begun and settlement.accepted and settlement.state is State.SENT:
-        connection.execute(
-            _LATE,
-            {
-                "job_id": job_id,
-                "n": attempt,
-                "state": settlement.state.value,
-                "reason": "the reply came late",
-                "reply": settlement.reply,
-                "recipients": dump_recipients(settlement.recipients),
-                "event": settlement.event,
-                "now": now.wall,
-            },
-        )
-    if begun:
-        _end_attempt(connection, now, job_id, attempt, settlement, good=good)
-    return good
-
-
-def _end_attempt(
-    connection: Connection,
-    now: Now,
-    job_id: str,
-    attempt: int,
-    settlement: Settlement,
-    *,
-    good: bool,
-) -> None:
-    """Write an attempt's outcome once; a late reply only in place of an unknown."""
-    connection.execute(
-        _END_ATTEMPT,
-        {
-            "good": int(good),
-            "job_id": job_id,
-            "n": attempt,
-            "now": now.wall,
-            "outcome": settlement.outcome,
-            "reply": settlement.reply,
-            "accepted": now.steady if settlement.accepted else None,
-        },
-    )
-
-
-def release(
-    connection: Connection,
-    now: Now,
-    claim: Claim,
-    *,
-    due_at: float,
-    reason: str,
-    event: str | None = None,
-) -> bool:
-    """Put a claimed job back, with its slots unused; only if MAIL was never sent."""
-    release_slots(connection, claim.token)
-    released = connection.execute(
-        _RELEASE,
-        {
-            "job_id": claim.job_id,
-            "token": claim.token,
-            "due_at": due_at,
-            "reason": reason,
-            "event": event,
-            "now": now.wall,
-        },
-    ).rowcount
-    if released:
-        note_waiting(connection, claim.company, claim.user, claim.kind, due_at)
-    return released == 1

@@ -1,24 +1,22 @@
-"""Opening the ledger's database, and running one transaction on it.
-
-SQLite's driver would begin a transaction late and fail at once with ``SQLITE_BUSY_SNAPSHOT`` on
-read-then-write, so every write transaction here begins with ``BEGIN IMMEDIATE``, and waiting for
-the lock is ours: many short sleeps instead of the few long ones of SQLite's own busy handler.
-"""
+"""Opening the ledger's database, and running one transaction on it."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
 
 from worker.errors import LedgerError, LedgerUnavailable, LedgerUnusable
+from worker.ledger.boot import rest_all
+from worker.ledger.clock import HostClock
+from worker.ledger.postgresql import DatabaseClock, may_try_again, open_postgresql
+from worker.ledger.sqlite import LOCK_WAIT_SECONDS, is_busy, open_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +27,9 @@ T = TypeVar("T")
 Operation = Callable[[Connection, "Now"], T]
 """One thing done in a transaction: it gets the connection and the time read inside it."""
 
-LOCK_WAIT_SECONDS = 10.0
 LOCK_SLEEP_SECONDS = 0.001
-WINDOW_AFTER_BOOT_SECONDS = 60.0
+TRIES = 5
+"""How often a transaction is done that met another one's locks the wrong way round."""
 
 
 def open_engine(url: str) -> Engine:
@@ -43,100 +41,110 @@ def open_engine(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
+        kind = parsed.get_backend_name()
     except ArgumentError as error:
         raise LedgerUnusable(
-            f"POSTMETER_LEDGER_URL is not a database address: {url!r}; "
-            "an example is sqlite:////var/lib/postmeter/ledger.db"
+            f"POSTMETER_LEDGER_URL is not a database address: {_masked(url)!r}; examples are"
+            " sqlite:////var/lib/postmeter/ledger.db and postgresql://postmeter@db/postmeter"
         ) from error
-    if parsed.get_backend_name() != "sqlite":
-        raise LedgerUnusable(
-            f"POSTMETER_LEDGER_URL names {parsed.get_backend_name()!r}; "
-            "this version keeps its ledger in SQLite: sqlite:////path/ledger.db"
-        )
-    in_memory = parsed.database in {None, "", ":memory:"}
-    if not in_memory:
-        _make_folder(Path(str(parsed.database)).parent)
-    engine = create_engine(
-        parsed,
-        poolclass=StaticPool if in_memory else NullPool,
-        connect_args={"timeout": 0, "check_same_thread": False},
+    if kind == "sqlite":
+        return open_sqlite(parsed)
+    if kind in {"postgresql", "postgres"}:
+        return open_postgresql(parsed)
+    raise LedgerUnusable(
+        f"POSTMETER_LEDGER_URL names {kind!r}; a ledger is kept in SQLite"
+        " (sqlite:////path/ledger.db) or PostgreSQL (postgresql://user@host/name)"
     )
-    event.listen(engine, "connect", _prepare)
-    event.listen(engine, "begin", _begin_immediately)
-    return engine
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LedgerUnavailable(
-            f"the ledger's folder {folder} cannot be made: {error.strerror}; "
-            "look at its disk, its permissions and POSTMETER_LEDGER_URL"
-        ) from error
+def clock_of(engine: Engine) -> Clock:
+    """The clock that a database's stamps are kept in."""
+    return HostClock.of_this_host() if engine.dialect.name == "sqlite" else DatabaseClock()
 
 
-def _prepare(dbapi_connection: Any, _record: object) -> None:
-    dbapi_connection.isolation_level = None  # the driver begins nothing by itself
-    cursor = dbapi_connection.cursor()
-    # Processes that open a new ledger together wait for each other; later the waiting is ours.
-    cursor.execute(f"PRAGMA busy_timeout = {int(LOCK_WAIT_SECONDS * 1000)}")
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA busy_timeout = 0")
-    cursor.execute("PRAGMA synchronous = FULL")  # NORMAL forgets the last commits at power loss
-    cursor.close()
-
-
-def _begin_immediately(connection: Connection) -> None:
-    if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
-        return  # a reader: it must not hold the lock
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def is_busy(error: DBAPIError) -> bool:
-    """Tell a lock held by another process from every other failure."""
-    return "locked" in str(error.orig) or "busy" in str(error.orig)
+def _masked(url: str) -> str:
+    return re.sub(r"://[^@/]*@", "://***@", url)
 
 
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn the database's errors into the ledger's.
 
+    A value that the database cannot take is no outage: it stays the fault that it is.
+
     Raises:
         LedgerUnavailable: with the database's own words and what to look at.
     """
     try:
         yield
+    except (DataError, IntegrityError):
+        raise
     except DBAPIError as error:
+        words = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
         raise LedgerUnavailable(
-            f"the ledger cannot be used now: {error.orig}; "
-            "look at its disk, its permissions and POSTMETER_LEDGER_URL"
+            f"the ledger cannot be used now: {words[0]}; look at {_where_to_look(error)}"
         ) from error
 
 
-def transact(connection: Connection, clock: Clock, operation: Operation[T]) -> T:
-    """Run one operation in one transaction of its own, waiting for the lock.
+def _is_of_sqlite(error: DBAPIError) -> bool:
+    return type(error.orig).__module__.startswith("sqlite3")
 
-    The time is read after the lock is held, or the wait for it would eat a stamp's margin.
+
+def _where_to_look(error: DBAPIError) -> str:
+    if _is_of_sqlite(error):
+        return "its disk, its permissions and POSTMETER_LEDGER_URL"
+    return "the PostgreSQL server, the user's rights and POSTMETER_LEDGER_URL"
+
+
+def is_rolled_back(error: BaseException | None) -> bool:
+    """Whether a commit that failed has surely written nothing.
+
+    SQLite's are its own process's; a connection to PostgreSQL may break before the answer comes.
+    """
+    if not isinstance(error, DBAPIError):
+        return False
+    return not error.connection_invalidated and (may_try_again(error.orig) or _is_of_sqlite(error))
+
+
+def transact(connection: Connection, clock: Clock, operation: Operation[T]) -> T:
+    """Run one operation in one transaction of its own, waiting for locks.
 
     Raises:
         LedgerUnavailable: the lock was not to be had, or the database failed.
         LedgerError: what the operation itself raised; nothing was written.
     """
     with translated():
-        begin(connection)
-        try:
-            result = operation(connection, clock.now())
-            connection.commit()
-        except BaseException:
-            with suppress(DBAPIError):
-                connection.rollback()
-            raise
-        return result
+        for tries_left in reversed(range(TRIES)):
+            begin(connection)
+            try:
+                result = operation(connection, read_time(connection, clock))
+                connection.commit()
+                clock.step_seconds = 0.0
+            except BaseException as error:
+                with suppress(DBAPIError):
+                    connection.rollback()
+                if isinstance(error, DBAPIError) and may_try_again(error.orig) and tries_left:
+                    continue
+                raise
+            return result
+    raise AssertionError("the last try returns or raises")
+
+
+def read_time(connection: Connection, clock: Clock) -> Now:
+    """Read the time for one transaction's stamps.
+
+    It is read inside the transaction, or the wait for its lock would eat a stamp's margin. Where
+    the clock has stepped ahead, every slot rests a whole window first, in this same transaction;
+    so does the next one's, until one has committed.
+    """
+    now = clock.read(connection)
+    if clock.step_seconds:
+        rest_all(connection, now, step_seconds=clock.step_seconds)
+    return now
 
 
 def begin(connection: Connection, wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
-    """Begin a write transaction, waiting for other processes' writes.
+    """Begin a write transaction, waiting for other processes' writes where only one may write.
 
     Raises:
         DBAPIError: the lock was not to be had within ``wait_seconds``, or the database failed.
@@ -147,48 +155,11 @@ def begin(connection: Connection, wait_seconds: float = LOCK_WAIT_SECONDS) -> No
             connection.begin()
         except DBAPIError as error:
             connection.rollback()
-            if not is_busy(error) or time.monotonic() > deadline:
+            if not is_busy(error.orig) or time.monotonic() > deadline:
                 raise
             time.sleep(LOCK_SLEEP_SECONDS)
         else:
             return
 
 
-def note_boot(connection: Connection, now: Now, boot_id: str) -> bool:
-    """Start the steady clock anew if the host was booted since; whether it was.
-
-    The old stamps mean nothing on the new clock: every slot waits a whole window, and nothing of
-    the workers of the former boot is alive.
-    """
-    known = connection.execute(text("SELECT boot_id FROM boot WHERE id = 1")).scalar()
-    if known == boot_id:
-        return False
-    connection.execute(
-        text(
-            "INSERT INTO boot (id, boot_id) VALUES (1, :b) "
-            "ON CONFLICT (id) DO UPDATE SET boot_id = :b"
-        ),
-        {"b": boot_id},
-    )
-    if known is None:
-        return False
-    connection.execute(
-        text("UPDATE slot SET usable_steady = :u + window_seconds WHERE in_data = 0"),
-        {"u": now.steady},
-    )
-    connection.execute(text("UPDATE scope SET next_steady = :u"), {"u": now.steady})
-    connection.execute(text("UPDATE lane SET served_steady = 0"))
-    connection.execute(text("UPDATE worker SET beat_steady = -1e9"))
-    connection.execute(text("UPDATE attempt SET accepted_steady = NULL"))
-    return True
-
-
-__all__ = [
-    "LedgerError",
-    "Operation",
-    "begin",
-    "note_boot",
-    "open_engine",
-    "transact",
-    "translated",
-]
+__all__ = ["LedgerError", "Operation", "begin", "clock_of", "open_engine", "transact", "translated"]

@@ -6,12 +6,13 @@ stands before a password reset.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from worker.ledger.holds import start_probes
 from worker.ledger.lease import has_lease
+from worker.ledger.parking import park
 from worker.ledger.rows import Claim, Nothing, Prio, load_recipients
 from worker.ledger.slots import RECHECK_SECONDS, Blocked, find_slots, take_slots
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from worker.pace import Limit
 
 
+MOST_PARKED = 2000
+"""How many jobs of paused batches one ``take`` parks at the most; it then takes nothing."""
+
+
 class Lane(NamedTuple):
     """The name of one waiting line."""
 
@@ -30,23 +35,39 @@ class Lane(NamedTuple):
     kind: str
 
 
-_NOTE = text(
+_KNOWN = text(
+    "SELECT next_due_at FROM lane WHERE company = :company AND user_id = :user AND kind = :kind"
+    " FOR KEY SHARE"
+)
+_OPEN = text(
     "INSERT INTO lane (company, user_id, kind, next_due_at) VALUES (:company, :user, :kind, :due)"
-    " ON CONFLICT (company, user_id, kind) DO UPDATE SET next_due_at ="
-    " CASE WHEN lane.next_due_at IS NULL OR lane.next_due_at > :due THEN :due"
-    " ELSE lane.next_due_at END"
-    " WHERE lane.next_due_at IS NULL OR lane.next_due_at > :due"
+    " ON CONFLICT (company, user_id, kind) DO NOTHING"
+)
+_SOONER = text(
+    "UPDATE lane SET next_due_at = :due WHERE company = :company AND user_id = :user"
+    " AND kind = :kind AND (next_due_at IS NULL OR next_due_at > :due)"
+)
+_LOCK = text(
+    "SELECT 1 FROM lane WHERE company = :company AND user_id = :user AND kind = :kind"
+    " FOR UPDATE SKIP LOCKED"
 )
 _DUE = text(
     "SELECT company, user_id, kind, served_steady FROM lane"
     " WHERE next_due_at IS NOT NULL AND next_due_at <= :now"
     " ORDER BY served_steady, company, user_id, kind"
 )
+_NEWLY_DUE = text(
+    "SELECT company, user_id, kind FROM lane WHERE next_due_at > :since AND next_due_at <= :now"
+)
 _NEXT = text("SELECT min(next_due_at) FROM lane WHERE next_due_at > :now")
 _HEAD = text(
     "SELECT job_id, body, attempts, first_attempt_at, backoff_seconds, date_at, enqueued_at, due_at, accepted_at,"
-    " recipients FROM delivery WHERE company = :company AND user_id = :user AND kind = :kind"
+    " recipients, batch_id, (SELECT reason FROM hold"
+    " WHERE target = 'batch:' || delivery.company || '/' || delivery.batch_id"
+    " AND origin = 'operator' AND (until_at IS NULL OR until_at > :now)) AS pause"
+    " FROM delivery WHERE company = :company AND user_id = :user AND kind = :kind"
     " AND state = 'waiting' AND prio = :prio AND due_at <= :now ORDER BY due_at, seq LIMIT 1"
+    " FOR UPDATE SKIP LOCKED"
 )
 _CLAIM = text(
     "UPDATE delivery SET state = 'claimed', worker = :worker, claim = :token, updated_at = :now"
@@ -66,8 +87,16 @@ _SET_DUE = text(
 
 
 def note_waiting(connection: Connection, company: str, user: str, kind: str, due_at: float) -> None:
-    """Tell a lane that a job waits in it until ``due_at`` (Unix seconds)."""
-    connection.execute(_NOTE, {"company": company, "user": user, "kind": kind, "due": due_at})
+    """Tell a lane that a job waits in it until ``due_at`` (Unix seconds).
+
+    The lane stays locked against ``refresh_due`` until this transaction has committed: it would
+    not see the job yet, and call the lane empty.
+    """
+    named = {"company": company, "user": user, "kind": kind, "due": due_at}
+    while (known := connection.execute(_KNOWN, named).first()) is None:
+        connection.execute(_OPEN, named)
+    if known.next_due_at is None or known.next_due_at > due_at:
+        connection.execute(_SOONER, named)
 
 
 def due_lanes(connection: Connection, now: Now) -> tuple[list[Lane], float | None]:
@@ -81,6 +110,13 @@ def due_lanes(connection: Connection, now: Now) -> tuple[list[Lane], float | Non
         for row in connection.execute(_DUE, {"now": now.wall})
     ]
     return lanes, connection.execute(_NEXT, {"now": now.wall}).scalar()
+
+
+def newly_due(connection: Connection, now: Now, since_at: float) -> list[Lane]:
+    """List the lanes whose first job came due after ``since_at`` (Unix seconds)."""
+    return [
+        Lane(*row) for row in connection.execute(_NEWLY_DUE, {"since": since_at, "now": now.wall})
+    ]
 
 
 def take(
@@ -109,12 +145,7 @@ def take(
     found = find_slots(connection, now, limits, ahead_seconds)
     if isinstance(found, Blocked):
         return Nothing(found.scope, found.until_steady)
-    named = lane._asdict()
-    head = None
-    for prio in (Prio.RETRY, Prio.FIRST):
-        head = connection.execute(_HEAD, {**named, "prio": prio, "now": now.wall}).first()
-        if head is not None:
-            break
+    head = _find_head(connection, now, lane)
     if head is None:
         refresh_due(connection, lane)
         return Nothing()
@@ -123,7 +154,7 @@ def take(
     taken = take_slots(connection, now, found, worker=worker, token=token)
     claim = {"job_id": head.job_id, "worker": worker, "token": token, "now": now.wall}
     connection.execute(_CLAIM, claim)
-    connection.execute(_SERVED, {**named, "served": now.steady})
+    connection.execute(_SERVED, {**lane._asdict(), "served": now.steady})
     return Claim(
         job_id=head.job_id,
         company=lane.company,
@@ -144,9 +175,26 @@ def take(
     )
 
 
+def _find_head(connection: Connection, now: Now, lane: Lane) -> Row[Any] | None:
+    """The job that goes next; one of a paused batch is parked with some others of it instead."""
+    parked = 0
+    while parked < MOST_PARKED:
+        for prio in (Prio.RETRY, Prio.FIRST):
+            named = {**lane._asdict(), "prio": prio, "now": now.wall}
+            head = connection.execute(_HEAD, named).first()
+            if head is not None:
+                break
+        if head is None or head.pause is None:
+            return head
+        parked += park(connection, now, lane.company, head.batch_id, head.pause)
+    return None
+
+
 def refresh_due(connection: Connection, lane: Lane) -> None:
-    """Find out anew when a lane has its next job due."""
+    """Find out anew when a lane has its next job due; not while somebody puts one into it."""
     named = lane._asdict()
+    if connection.execute(_LOCK, named).first() is None:
+        return
     due = [
         connection.execute(_FIRST_DUE, {**named, "prio": prio}).scalar()
         for prio in (Prio.RETRY, Prio.FIRST)

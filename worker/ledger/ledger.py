@@ -6,9 +6,10 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from worker.ledger import deliveries, holds, lanes, workers
-from worker.ledger.clock import HostClock
-from worker.ledger.engine import note_boot, open_engine, transact, translated
+from worker.ledger import deliveries, endings, holds, lanes, workers
+from worker.ledger.boot import note_run
+from worker.ledger.engine import clock_of, open_engine, transact, translated
+from worker.ledger.postgresql import be_patient
 from worker.ledger.rows import Claim, NewJob, Settlement, State
 from worker.ledger.upgrade import make_or_check
 from worker.ledger.writer import Writer
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from worker.ledger.lanes import Lane
 
 T = TypeVar("T")
+READER_SECONDS = 30
+"""Counting a long history may take longer than a statement that holds locks."""
 
 
 class Ledger:
@@ -29,7 +32,7 @@ class Ledger:
 
     Args:
         url: an SQLAlchemy address, as ``sqlite:////var/lib/postmeter/ledger.db``.
-        clock: the time; the host's own unless a test passes another.
+        clock: the time; the database's own unless a test passes another.
 
     Attributes:
         holds_put: how often ``hold`` was called; a change says that the holds are worth a look.
@@ -40,22 +43,21 @@ class Ledger:
     """
 
     def __init__(self, url: str, clock: Clock | None = None) -> None:
-        self.clock: Clock = clock or HostClock.of_this_host()
         self._engine = open_engine(url)
+        self.clock: Clock = clock or clock_of(self._engine)
         with translated(), self._engine.connect() as connection:
             transact(connection, self.clock, lambda c, _: make_or_check(c))
-            transact(connection, self.clock, self._note_boot)
-        self._writer = Writer(self._engine, self.clock)
+        self._writer = Writer(self._engine, self.clock, prepare=self._note_run)
         self.holds_put = 0
         self._reading = threading.Lock()
         self._reader: Connection | None = None
 
-    def _note_boot(self, connection: Connection, now: Now) -> None:
-        if note_boot(connection, now, self.clock.boot_id):
+    def _note_run(self, connection: Connection, now: Now) -> None:
+        if note_run(connection, now, self.clock):
             workers.reap(connection, now)
 
     def now(self) -> Now:
-        """Read both clocks."""
+        """Read both clocks, for plans: what is written gets the time of its own transaction."""
         return self.clock.now()
 
     def call(self, operation: Operation[T]) -> T:
@@ -88,9 +90,7 @@ class Ledger:
                 holds.clear_probed(connection, token)
             else:
                 holds.end_probes(connection, token)
-            return deliveries.settle(
-                connection, now, job_id, token, attempt, settlement, begun=begun
-            )
+            return endings.settle(connection, now, job_id, token, attempt, settlement, begun=begun)
 
         return await self.run(operation)
 
@@ -117,7 +117,7 @@ class Ledger:
 
         def operation(connection: Connection, now: Now) -> bool:
             holds.end_probes(connection, claim.token)
-            return deliveries.release(
+            return endings.release(
                 connection, now, claim, due_at=due_at, reason=reason, event=event
             )
 
@@ -142,15 +142,26 @@ class Ledger:
         """
         with self._reading, translated():
             if self._reader is None:
-                self._reader = self._engine.connect().execution_options(
-                    isolation_level="AUTOCOMMIT"
-                )
+                self._reader = self._open_reader()
             try:
                 return operation(self._reader, self.clock.now())
             except BaseException:
                 self._reader.close()
                 self._reader = None
                 raise
+
+    def _open_reader(self) -> Connection:
+        reader = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        be_patient(reader, READER_SECONDS)
+        return reader
+
+    def disown(self, token: str) -> None:
+        """Undo a take or begin whose commit may or may not have happened.
+
+        Nothing has left for it, and nobody will ask for it again. It is undone with the next
+        transaction that commits, whenever that is.
+        """
+        self._writer.owe(partial(_disown, token=token))
 
     def close(self) -> None:
         """Finish what is queued and close the database; safe to call twice."""
@@ -164,6 +175,11 @@ class Ledger:
 
 def _accept(connection: Connection, now: Now, *, job: NewJob) -> bool:
     return deliveries.accept(connection, now, job)
+
+
+def _disown(connection: Connection, now: Now, *, token: str) -> None:
+    holds.end_probes(connection, token)
+    endings.disown(connection, now, token)
 
 
 __all__ = ["Claim", "Ledger", "NewJob", "Settlement", "State"]

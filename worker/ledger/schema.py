@@ -23,6 +23,14 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+# Small tables whose rows change many times a second: room for the next version beside the old one,
+# and a vacuum after some hundred changes instead of a share of the table.
+_BUSY = {
+    "fillfactor": 50,
+    "autovacuum_vacuum_scale_factor": 0,
+    "autovacuum_vacuum_threshold": 500,
+}
+
 NEVER = 1e18
 """A ``…_steady`` that never comes: the slot is in DATA and comes free by settle or reap only."""
 
@@ -30,37 +38,38 @@ boot = Table(
     "boot",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("boot_id", String(64), nullable=False),
+    Column("boot_id", String(), nullable=False),
 )
 
 worker = Table(
     "worker",
     metadata,
-    Column("id", String(64), primary_key=True),
-    Column("host", String(255), nullable=False),
+    Column("id", String(), primary_key=True),
+    Column("host", String(), nullable=False),
     Column("pid", Integer, nullable=False),
     # What the kernel of its host knows the process by (worker/kin.py); empty where nothing.
-    Column("process", String(255), nullable=False, server_default=""),
-    Column("version", String(32), nullable=False),
+    Column("process", String(), nullable=False, server_default=""),
+    Column("version", String(), nullable=False),
     Column("started_at", Float, nullable=False),
     Column("beat_steady", Float, nullable=False),
     # Why the worker is not ready, in one line; empty while it is.
     Column("trouble", Text, nullable=False, server_default=""),
+    postgresql_with=_BUSY,
 )
 
 delivery = Table(
     "delivery",
     metadata,
-    Column("job_id", String(80), primary_key=True),
+    Column("job_id", String(), primary_key=True),
     Column("seq", BigInteger, nullable=False),
-    Column("company", String(64), nullable=False),
-    Column("user_id", String(64), nullable=False),
-    Column("kind", String(16), nullable=False),
-    Column("batch_id", String(80)),
+    Column("company", String(), nullable=False),
+    Column("user_id", String(), nullable=False),
+    Column("kind", String(), nullable=False),
+    Column("batch_id", String()),
     Column("batch_index", Integer),
-    Column("idempotency_key", String(255)),
-    Column("fingerprint", String(64), nullable=False),
-    Column("state", String(16), nullable=False),
+    Column("idempotency_key", String()),
+    Column("fingerprint", String(), nullable=False),
+    Column("state", String(), nullable=False),
     Column("prio", Integer, nullable=False),
     Column("due_at", Float, nullable=False),
     Column("expires_at", Float),
@@ -77,16 +86,16 @@ delivery = Table(
     # The sum of the back-offs so far: what ``retry_for`` is measured by, so that held time and
     # waiting for a slot do not count.
     Column("backoff_seconds", Float, nullable=False, server_default="0"),
-    Column("on_unknown", String(16), nullable=False, server_default="hold"),
+    Column("on_unknown", String(), nullable=False, server_default="hold"),
     Column("resend_after_seconds", Float, nullable=False, server_default="600"),
     Column("first_attempt_at", Float),
-    Column("worker", String(64)),
-    Column("claim", String(64)),
+    Column("worker", String()),
+    Column("claim", String()),
     Column("recipients", Text, nullable=False, server_default="[]"),
-    Column("transport", String(32), nullable=False, server_default=""),
+    Column("transport", String(), nullable=False, server_default=""),
     Column("reply", Text, nullable=False, server_default=""),
     # The name of the event still to be published for this row.
-    Column("event", String(16)),
+    Column("event", String()),
     Column("enqueued_at", Float, nullable=False),
     Column("accepted_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
@@ -113,8 +122,8 @@ delivery = Table(
     Index(
         "delivery_expiry",
         "expires_at",
-        sqlite_where=text("state = 'waiting' AND expires_at IS NOT NULL"),
-        postgresql_where=text("state = 'waiting' AND expires_at IS NOT NULL"),
+        sqlite_where=text("state IN ('waiting', 'paused') AND expires_at IS NOT NULL"),
+        postgresql_where=text("state IN ('waiting', 'paused') AND expires_at IS NOT NULL"),
     ),
     Index(
         "delivery_owner",
@@ -128,24 +137,36 @@ delivery = Table(
         sqlite_where=text("event IS NOT NULL"),
         postgresql_where=text("event IS NOT NULL"),
     ),
-    Index("delivery_batch", "batch_id", "state"),
+    Index("delivery_batch", "batch_id", "company", "state"),
+    # The jobs of paused batches, in the order in which they go back into line.
+    Index(
+        "delivery_paused",
+        "company",
+        "batch_id",
+        "prio",
+        "due_at",
+        "seq",
+        "kind",
+        sqlite_where=text("state = 'paused'"),
+        postgresql_where=text("state = 'paused'"),
+    ),
     Index("delivery_state", "state", "updated_at"),
 )
 
 attempt = Table(
     "attempt",
     metadata,
-    Column("job_id", String(80), nullable=False),
+    Column("job_id", String(), nullable=False),
     Column("n", Integer, nullable=False),
-    Column("company", String(64), nullable=False),
-    Column("user_id", String(64), nullable=False),
-    Column("kind", String(16), nullable=False),
-    Column("worker", String(64), nullable=False),
+    Column("company", String(), nullable=False),
+    Column("user_id", String(), nullable=False),
+    Column("kind", String(), nullable=False),
+    Column("worker", String(), nullable=False),
     Column("begun_at", Float, nullable=False),
     Column("ended_at", Float),
     # When the reply came, for counting what a window holds; NULL unless accepted.
     Column("accepted_steady", Float),
-    Column("outcome", String(16), nullable=False, server_default=""),
+    Column("outcome", String(), nullable=False, server_default=""),
     Column("reply", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("job_id", "n"),
     Index(
@@ -159,20 +180,23 @@ attempt = Table(
 scope = Table(
     "scope",
     metadata,
-    Column("id", String(160), primary_key=True),
+    Column("id", String(), primary_key=True),
     # The soft gap: before this nobody begins, so that mail leaves evenly.
     Column("next_steady", Float, nullable=False),
+    # The gap that it was last moved by: a raised limit does not wait for the old one.
+    Column("gap_seconds", Float, nullable=False, server_default="0"),
+    postgresql_with=_BUSY,
 )
 
 slot = Table(
     "slot",
     metadata,
-    Column("scope", String(160), nullable=False),
+    Column("scope", String(), nullable=False),
     Column("number", Integer, nullable=False),
     Column("usable_steady", Float, nullable=False),
     Column("window_seconds", Float, nullable=False),
-    Column("worker", String(64)),
-    Column("token", String(64)),
+    Column("worker", String()),
+    Column("token", String()),
     Column("in_data", Integer, nullable=False, server_default="0"),
     PrimaryKeyConstraint("scope", "number"),
     Index(
@@ -189,28 +213,39 @@ slot = Table(
         sqlite_where=text("token IS NOT NULL"),
         postgresql_where=text("token IS NOT NULL"),
     ),
+    Index(
+        "slot_owner",
+        "worker",
+        sqlite_where=text("worker IS NOT NULL"),
+        postgresql_where=text("worker IS NOT NULL"),
+    ),
+    postgresql_with=_BUSY,
 )
 
 hold = Table(
     "hold",
     metadata,
-    Column("target", String(255), primary_key=True),
+    Column("target", String(), nullable=False),
+    # Feedback and a person's pause may stand on one target.
+    Column("origin", String(), nullable=False, server_default="feedback"),
+    Column("held_by", Text, nullable=False, server_default=""),
     Column("reason", Text, nullable=False),
     Column("since_at", Float, nullable=False),
     # NULL: until a person or a probe ends it.
     Column("until_at", Float),
     Column("next_probe_at", Float, nullable=False),
     Column("failures", Integer, nullable=False, server_default="1"),
-    Column("probe_worker", String(64)),
-    Column("probe_token", String(64)),
+    Column("probe_worker", String()),
+    Column("probe_token", String()),
+    PrimaryKeyConstraint("target", "origin"),
 )
 
 lane = Table(
     "lane",
     metadata,
-    Column("company", String(64), nullable=False),
-    Column("user_id", String(64), nullable=False),
-    Column("kind", String(16), nullable=False),
+    Column("company", String(), nullable=False),
+    Column("user_id", String(), nullable=False),
+    Column("kind", String(), nullable=False),
     # The earliest date of a waiting job; NULL where none waits.
     Column("next_due_at", Float),
     # When the lane last had its turn: the one longest ago goes next.
@@ -222,4 +257,5 @@ lane = Table(
         sqlite_where=text("next_due_at IS NOT NULL"),
         postgresql_where=text("next_due_at IS NOT NULL"),
     ),
+    postgresql_with=_BUSY,
 )

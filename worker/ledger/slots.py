@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from worker.errors import BeginRefused
 from worker.ledger.schema import NEVER
-from worker.pace import GAP_SHARE, next_stamp
+from worker.pace import next_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from worker.ledger.clock import Now
     from worker.pace import Limit
 
-DEAD_WORKER_GRACE_SECONDS = 90.0
-"""How long a slot rests whose worker died in DATA: what it had sent may still be on its way."""
+DEAD_WORKER_GRACE_SECONDS = 30.0
+"""How long beyond its window a slot rests whose worker died in DATA: what it had sent may still be
+on its way."""
+MOST_ADDED = 5_000
+"""How many slots are added at a time: those of a day may be a million, and nobody waits for them."""
 RECHECK_SECONDS = 0.25
 """When to look again where every slot is in somebody's hands."""
 
@@ -48,16 +51,21 @@ class Blocked:
 _ADD_SCOPE = text(
     "INSERT INTO scope (id, next_steady) VALUES (:scope, :now) ON CONFLICT (id) DO NOTHING"
 )
-_STAMP = text("SELECT next_steady FROM scope WHERE id = :scope")
+_STAMP = text("SELECT next_steady, gap_seconds FROM scope WHERE id = :scope")
+_LOCKED_STAMP = text("SELECT next_steady, gap_seconds FROM scope WHERE id = :scope FOR UPDATE")
 _FREE = text(
     "SELECT number, usable_steady FROM slot"
     " WHERE scope = :scope AND number < :limit AND worker IS NULL AND usable_steady <= :until"
-    " ORDER BY usable_steady, number LIMIT 1"
+    " ORDER BY usable_steady, number LIMIT 1 FOR UPDATE SKIP LOCKED"
 )
-_COUNT = text("SELECT count(*) FROM slot WHERE scope = :scope AND number < :limit")
-_ADD_SLOT = text(
-    "INSERT INTO slot (scope, number, usable_steady, window_seconds)"
-    " VALUES (:scope, :number, :usable, :window) ON CONFLICT (scope, number) DO NOTHING"
+_LAST = text("SELECT max(number) FROM slot WHERE scope = :scope")
+_ADD_SLOTS = text(
+    "WITH RECURSIVE missing(number) AS (SELECT CAST(:first AS INTEGER) UNION ALL"
+    " SELECT number + 1 FROM missing WHERE number + 1 < :limit)"
+    " INSERT INTO slot (scope, number, usable_steady, window_seconds)"
+    " SELECT CAST(:scope AS VARCHAR), number, CAST(:usable AS DOUBLE PRECISION),"
+    " CAST(:window AS DOUBLE PRECISION) FROM missing WHERE true"
+    " ON CONFLICT (scope, number) DO NOTHING"
 )
 _NEXT_FREE = text(
     "SELECT min(usable_steady) FROM slot"
@@ -67,7 +75,7 @@ _TAKE = text(
     "UPDATE slot SET worker = :worker, token = :token, window_seconds = :window"
     " WHERE scope = :scope AND number = :number AND worker IS NULL"
 )
-_MOVE_STAMP = text("UPDATE scope SET next_steady = :next WHERE id = :scope")
+_MOVE_STAMP = text("UPDATE scope SET next_steady = :next, gap_seconds = :gap WHERE id = :scope")
 _BEGIN = text(
     "UPDATE slot SET in_data = 1, usable_steady = :never"
     " WHERE token = :token AND in_data = 0 AND usable_steady <= :now"
@@ -76,17 +84,29 @@ _SETTLE = text(
     "UPDATE slot SET usable_steady = :now + window_seconds, worker = NULL, token = NULL,"
     " in_data = 0 WHERE token = :token"
 )
+# A scope that somebody takes from just now keeps the place: waiting for it could be in a circle.
 _GIVE_BACK = text(
-    "UPDATE scope SET next_steady = next_steady - :share"
+    "UPDATE scope SET next_steady = next_steady - gap_seconds"
     " * (SELECT count(*) FROM slot WHERE slot.scope = scope.id AND slot.in_data = 0"
-    " AND (slot.token = :token OR slot.worker = :worker))"
-    " * (SELECT max(window_seconds) / count(*) FROM slot WHERE slot.scope = scope.id)"
-    " WHERE id IN (SELECT scope FROM slot WHERE token = :token OR worker = :worker)"
+    " AND slot.token = :token)"
+    " WHERE id IN (SELECT id FROM scope WHERE id IN (SELECT scope FROM slot WHERE token = :token)"
+    " FOR UPDATE SKIP LOCKED)"
+)
+_GIVE_ALL_BACK = text(
+    "UPDATE scope SET next_steady = next_steady - gap_seconds"
+    " * (SELECT count(*) FROM slot WHERE slot.scope = scope.id AND slot.in_data = 0"
+    " AND slot.worker = :worker)"
+    " WHERE id IN (SELECT id FROM scope WHERE id IN (SELECT scope FROM slot WHERE worker = :worker)"
+    " FOR UPDATE SKIP LOCKED)"
+)
+_DISOWN = text(
+    "UPDATE slot SET worker = NULL, token = NULL, in_data = 0,"
+    " usable_steady = CASE WHEN in_data = 1 THEN :now ELSE usable_steady END WHERE token = :token"
 )
 _RELEASE = text("UPDATE slot SET worker = NULL, token = NULL WHERE token = :token AND in_data = 0")
 _REAP = text(
     "UPDATE slot SET worker = NULL, token = NULL, in_data = 0,"
-    " usable_steady = CASE WHEN in_data = 1 THEN :rest ELSE usable_steady END"
+    " usable_steady = CASE WHEN in_data = 1 THEN :latest + window_seconds ELSE usable_steady END"
     " WHERE worker = :worker"
 )
 
@@ -100,12 +120,16 @@ def find_slots(
     wait for each other. A slot is (limit, number, when it may begin).
     """
     until = now.steady + ahead_seconds
+    for limit in limits:  # a look without a lock: most calls end here, and write nothing
+        stamp = _stamp(connection, limit)
+        if stamp is not None and stamp > until:
+            return Blocked(limit.scope, stamp - ahead_seconds)
     found = []
     for limit in limits:
-        stamp = connection.execute(_STAMP, {"scope": limit.scope}).scalar()
+        stamp = _stamp(connection, limit, _LOCKED_STAMP)
         if stamp is None:
             connection.execute(_ADD_SCOPE, {"scope": limit.scope, "now": now.steady})
-            stamp = now.steady
+            stamp = _stamp(connection, limit, _LOCKED_STAMP) or now.steady
         if stamp > until:
             return Blocked(limit.scope, stamp - ahead_seconds)
         named = {"scope": limit.scope, "limit": limit.limit}
@@ -121,25 +145,32 @@ def find_slots(
     return found
 
 
+def _stamp(connection: Connection, limit: Limit, statement: TextClause = _STAMP) -> float | None:
+    """The scope's soft gap, as the limit in force has it: the last one may have been longer."""
+    row = connection.execute(statement, {"scope": limit.scope}).first()
+    if row is None:
+        return None
+    return float(row.next_steady - max(0.0, row.gap_seconds - limit.gap_seconds))
+
+
 def _add_missing(connection: Connection, now: Now, limit: Limit) -> bool:
     """Add the slots that a new or raised limit lacks; whether any was missing.
 
     Slots are never taken away when a limit is lowered: their rest still counts if it is raised.
     """
-    named = {"scope": limit.scope, "limit": limit.limit}
-    if connection.execute(_COUNT, named).scalar() == limit.limit:
+    last = connection.execute(_LAST, {"scope": limit.scope}).scalar()
+    first = 0 if last is None else last + 1
+    if first >= limit.limit:
         return False
     connection.execute(
-        _ADD_SLOT,
-        [
-            {
-                "scope": limit.scope,
-                "number": number,
-                "usable": now.steady,
-                "window": limit.window_seconds,
-            }
-            for number in range(limit.limit)
-        ],
+        _ADD_SLOTS,
+        {
+            "scope": limit.scope,
+            "first": first,
+            "limit": min(limit.limit, first + MOST_ADDED),
+            "usable": now.steady,
+            "window": limit.window_seconds,
+        },
     )
     return True
 
@@ -164,9 +195,11 @@ def take_slots(
                 "window": limit.window_seconds,
             },
         )
-        stamp = connection.execute(_STAMP, {"scope": limit.scope}).scalar_one()
+        stamp = _stamp(connection, limit) or now.steady
         moved = max(next_stamp(limit, stamp, now.steady), stamp)
-        connection.execute(_MOVE_STAMP, {"scope": limit.scope, "next": moved})
+        connection.execute(
+            _MOVE_STAMP, {"scope": limit.scope, "next": moved, "gap": limit.gap_seconds}
+        )
     return Taken(
         not_before_steady=max((at for _, _, at in found), default=now.steady),
         scopes=tuple(limit.scope for limit, _, _ in found),
@@ -195,12 +228,18 @@ def release_slots(connection: Connection, token: str) -> int:
     Their places in the soft gap come back too: nothing leaves in them, and the catch-up of a
     second could not make up for them.
     """
-    connection.execute(_GIVE_BACK, {"token": token, "worker": None, "share": GAP_SHARE})
+    connection.execute(_GIVE_BACK, {"token": token})
     return connection.execute(_RELEASE, {"token": token}).rowcount
+
+
+def disown_slots(connection: Connection, now: Now, token: str) -> None:
+    """Free a token's slots, in DATA or not; only if no byte of a mail left for it."""
+    connection.execute(_GIVE_BACK, {"token": token})
+    connection.execute(_DISOWN, {"token": token, "now": now.steady})
 
 
 def reap_slots(connection: Connection, now: Now, worker: str) -> int:
     """Free the slots of a dead worker; those in DATA rest long enough for what it had sent."""
-    connection.execute(_GIVE_BACK, {"token": None, "worker": worker, "share": GAP_SHARE})
-    rest = now.steady + DEAD_WORKER_GRACE_SECONDS
-    return connection.execute(_REAP, {"worker": worker, "rest": rest}).rowcount
+    connection.execute(_GIVE_ALL_BACK, {"worker": worker})
+    latest = now.steady + DEAD_WORKER_GRACE_SECONDS
+    return connection.execute(_REAP, {"worker": worker, "latest": latest}).rowcount

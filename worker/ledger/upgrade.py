@@ -9,13 +9,17 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from worker.errors import LedgerUnusable
+from worker.ledger.postgresql import be_patient
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+ADVISORY_LOCK = 0x706F73746D657465
+"""The name of the lock on PostgreSQL: "postmete" in ASCII."""
+UPGRADE_SECONDS = 600
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -39,9 +43,17 @@ def version_of(connection: Connection) -> str | None:
 
 def upgrade(connection: Connection) -> tuple[str | None, str]:
     """Bring the tables to the newest version inside the caller's transaction; (from, to)."""
+    _wait_for_others(connection)
     before = version_of(connection)
     command.upgrade(_config(connection), "head")
     return before, newest_version()
+
+
+def _wait_for_others(connection: Connection) -> None:
+    """Let one process make tables while the others that start with it wait, and find them made."""
+    if connection.dialect.name == "postgresql":
+        be_patient(connection, UPGRADE_SECONDS)
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
 
 
 def make_or_check(connection: Connection) -> None:
@@ -50,6 +62,7 @@ def make_or_check(connection: Connection) -> None:
     Raises:
         LedgerUnusable: the tables are of an older or a newer version, or of another program.
     """
+    _wait_for_others(connection)
     there, wanted = version_of(connection), newest_version()
     if there == wanted:
         return

@@ -35,10 +35,13 @@ _REGISTER = text(
 )
 _BEAT = text("UPDATE worker SET beat_steady = :beat, trouble = :trouble WHERE id = :id")
 _PROCESSES = text("SELECT id, process FROM worker WHERE process <> '' ORDER BY id")
-_SILENT = text("SELECT id FROM worker WHERE beat_steady < :since ORDER BY id")
+_SILENT = text(
+    "SELECT id FROM worker WHERE beat_steady < :since ORDER BY id FOR UPDATE SKIP LOCKED"
+)
+_LOCK = text("SELECT 1 FROM worker WHERE id = :worker FOR UPDATE SKIP LOCKED")
 _OWNED = text(
     "SELECT job_id, company, user_id, kind, state, attempts, due_at, on_unknown,"
-    " resend_after_seconds, resends FROM delivery WHERE worker = :worker ORDER BY job_id"
+    " resend_after_seconds, resends FROM delivery WHERE worker = :worker ORDER BY job_id FOR UPDATE"
 )
 _BACK = text(
     "UPDATE delivery SET state = 'waiting', worker = NULL, claim = NULL, prio = :prio,"
@@ -123,7 +126,7 @@ def bury_all(connection: Connection, now: Now, dead: Sequence[str]) -> Reaping:
     """Free everything that these workers hold, and end their leases."""
     found = [bury(connection, now, worker) for worker in dead]
     return Reaping(
-        tuple(dead),
+        tuple(worker for one in found for worker in one.workers),
         sum(one.returned for one in found),
         tuple(job for one in found for job in one.unknown),
     )
@@ -131,6 +134,8 @@ def bury_all(connection: Connection, now: Now, dead: Sequence[str]) -> Reaping:
 
 def bury(connection: Connection, now: Now, worker: str) -> Reaping:
     """Free everything that one worker holds and end its lease; also how a worker says goodbye."""
+    if connection.execute(_LOCK, {"worker": worker}).first() is None:
+        return Reaping((), 0, ())  # somebody else buries it, or has buried it
     returned, unknown = 0, []
     for row in connection.execute(_OWNED, {"worker": worker}).all():
         named = {"job_id": row.job_id, "now": now.wall}

@@ -12,12 +12,20 @@ import asyncio
 import threading
 from collections import deque
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
 from worker.errors import LedgerUnavailable
-from worker.ledger.engine import Operation, begin, transact, translated
+from worker.ledger.engine import (
+    Operation,
+    begin,
+    is_rolled_back,
+    read_time,
+    transact,
+    translated,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -30,16 +38,30 @@ GROUP = 64
 
 
 class Writer:
-    """The one thread of a process that writes to the ledger."""
+    """The one thread of a process that writes to the ledger.
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    Args:
+        prepare: done first on every new connection, in a transaction of its own.
+    """
+
+    def __init__(
+        self, engine: Engine, clock: Clock, prepare: Operation[None] | None = None
+    ) -> None:
         self._engine = engine
         self._clock = clock
+        self._prepare = prepare
+        self._connection: Connection | None = None
         self._waiting: deque[tuple[Operation[Any], Future[Any]]] = deque()
+        self._owed: deque[Operation[None]] = deque()
         self._something = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
+
+    def owe(self, operation: Operation[None]) -> None:
+        """Do an operation before the next one that somebody waits for, as soon as it can be."""
+        with self._something:
+            self._owed.append(operation)
 
     def submit(self, operation: Operation[T]) -> Future[T]:
         """Queue an operation; the future ends when it has committed or failed.
@@ -74,19 +96,38 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        connection: Connection | None = None
         while group := self._next_group():
             try:
-                if connection is None:
-                    with translated():
-                        connection = self._engine.connect()
-            except LedgerUnavailable as error:
+                connection = self._connected()
+                self._pay(connection)
+            except Exception as error:  # noqa: BLE001 - the callers get it, the thread lives on
+                self._drop()
                 for _, future in group:
                     future.set_exception(error)
                 continue
             if not self._commit_group(connection, group):
-                self._commit_singly(connection, group)
+                self._commit_singly(group)
+        self._drop()
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            with translated():
+                self._connection = self._engine.connect()
+            if self._prepare is not None:
+                transact(self._connection, self._clock, self._prepare)
+        return self._connection
+
+    def _pay(self, connection: Connection) -> None:
+        while self._owed:
+            transact(connection, self._clock, self._owed[0])
+            self._owed.popleft()
+
+    def _drop(self) -> None:
+        """Let go of a connection that may be broken: the next operation makes a new one."""
+        connection, self._connection = self._connection, None
         if connection is not None:
+            with suppress(DBAPIError):
+                connection.invalidate()
             connection.close()
 
     def _next_group(self) -> list[tuple[Operation[Any], Future[Any]]]:
@@ -105,37 +146,45 @@ class Writer:
             with translated():
                 begin(connection)
         except LedgerUnavailable as error:  # repeated one by one, each would wait for the lock anew
-            connection.invalidate()
+            self._drop()
             for _, future in group:
                 future.set_exception(error)
             return True
         try:
-            now = self._clock.now()
+            now = read_time(connection, self._clock)
             results = [operation(connection, now) for operation, _ in group]
-            connection.commit()
         except Exception:  # noqa: BLE001 - whatever it was, each is repeated alone and told its own error
-            _roll_back(connection)
+            self._roll_back(connection)
             return False
+        try:
+            with translated():
+                connection.commit()
+        except LedgerUnavailable as error:
+            if is_rolled_back(error.__cause__):
+                self._roll_back(connection)
+                return False
+            self._drop()  # nobody knows whether it was done: nothing may be repeated
+            for _, future in group:
+                future.set_exception(error)
+            return True
+        self._clock.step_seconds = 0.0
         for (_, future), result in zip(group, results, strict=True):
             future.set_result(result)
         return True
 
-    def _commit_singly(
-        self, connection: Connection, group: list[tuple[Operation[Any], Future[Any]]]
-    ) -> None:
+    def _roll_back(self, connection: Connection) -> None:
+        try:
+            connection.rollback()
+        except DBAPIError:
+            self._drop()
+
+    def _commit_singly(self, group: list[tuple[Operation[Any], Future[Any]]]) -> None:
         for operation, future in group:
             try:
-                result = transact(connection, self._clock, operation)
+                result = transact(self._connected(), self._clock, operation)
             except Exception as error:  # noqa: BLE001 - the caller gets it, the thread lives on
                 if isinstance(error, LedgerUnavailable):
-                    connection.invalidate()  # the next operation opens the file anew
+                    self._drop()
                 future.set_exception(error)
             else:
                 future.set_result(result)
-
-
-def _roll_back(connection: Connection) -> None:
-    try:
-        connection.rollback()
-    except DBAPIError:
-        connection.invalidate()

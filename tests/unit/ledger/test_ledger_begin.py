@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.ledger import ENVELOPE, Store, new_job
 from worker.errors import BeginRefused
-from worker.ledger import deliveries, operations, workers
+from worker.ledger import deliveries, endings, operations, workers
 from worker.ledger.rows import Terms
 from worker.ledger.schema import NEVER
 from worker.ledger.slots import begin_slots
@@ -77,7 +77,7 @@ def test_a_foreign_token_begins_nothing(store: Store) -> None:
     store.accept("a")
     unlimited = store.claim()
     refused(store, replace(unlimited, token="foreign"))
-    store.do(deliveries.release, unlimited, due_at=0.0, reason="")
+    store.do(endings.release, unlimited, due_at=0.0, reason="")
     claim = store.claim(LIMIT)
     refused(store, replace(claim, token="foreign"))
     store.begin(claim)

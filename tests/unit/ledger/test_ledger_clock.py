@@ -10,8 +10,8 @@ import pytest
 from tests.support.ledger import Store
 from worker.errors import LedgerUnusable
 from worker.ledger import clock, workers
+from worker.ledger.boot import note_run
 from worker.ledger.clock import HostClock
-from worker.ledger.engine import note_boot
 from worker.ledger.slots import DEAD_WORKER_GRACE_SECONDS
 from worker.pace import Limit
 
@@ -20,7 +20,7 @@ LIMIT = Limit("company:acme", 3, even=False)
 
 def boot(store: Store) -> bool:
     """Open the ledger after a reboot, as ``Ledger`` does."""
-    noted = store.do(note_boot, store.clock.boot_id)
+    noted = store.do(note_run, store.clock)
     if noted:
         store.do(workers.reap)
     return noted
@@ -58,7 +58,7 @@ def test_the_same_boot_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("old_steady", [50.0, 5_000_000.0])
-def test_after_a_reboot_every_slot_rests_a_whole_window(old_steady: float) -> None:
+def test_after_a_reboot_every_slot_rests_as_long_as_it_would_have(old_steady: float) -> None:
     """Stamps of the old clock mean nothing: neither may they free a slot, nor lock it for ever."""
     store = Store()
     store.clock.steady = old_steady
@@ -71,11 +71,25 @@ def test_after_a_reboot_every_slot_rests_a_whole_window(old_steady: float) -> No
     assert boot(store)
     now = store.clock.steady
     rests = [slot.usable_steady - now for slot in store.slots("company:acme")]
-    assert rests == [60.0, DEAD_WORKER_GRACE_SECONDS, 60.0]
+    assert rests == [60.0, 60.0 + DEAD_WORKER_GRACE_SECONDS, 0.0]
     assert (store.state("in-data"), store.state("claimed")) == ("unknown", "waiting")
     store.register("w2")
     store.clock.advance(60)
     assert store.claim(LIMIT, worker="w2").job_id == "claimed"
+
+
+def test_a_reboot_costs_no_day() -> None:
+    """What was left of a day's cap is left after a reboot, and what was used rests out its day."""
+    day = Limit("mailbox:acme/jane:day", 2, window_seconds=86_400, even=False, per="day")
+    store = Store()
+    store.register("w1")
+    store.settle(store.in_data("a", day))
+    store.clock.advance(3_600)
+    store.do(workers.beat, "w1")
+    store.clock.reboot()
+    boot(store)
+    rests = [slot.usable_steady - store.clock.steady for slot in store.slots(day.scope)]
+    assert rests == [pytest.approx(86_400 - 3_600), 0.0]
 
 
 def test_a_reboot_starts_gap_lanes_and_window_anew() -> None:

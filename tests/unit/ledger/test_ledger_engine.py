@@ -68,18 +68,18 @@ def test_a_database_that_is_no_address_is_refused() -> None:
     with pytest.raises(LedgerUnusable) as refusal:
         open_engine("ledger.db")
     assert only_line(refusal.value) == (
-        "POSTMETER_LEDGER_URL is not a database address: 'ledger.db'; "
-        "an example is sqlite:////var/lib/postmeter/ledger.db"
+        "POSTMETER_LEDGER_URL is not a database address: 'ledger.db'; examples are"
+        " sqlite:////var/lib/postmeter/ledger.db and postgresql://postmeter@db/postmeter"
     )
 
 
 def test_another_kind_of_database_is_refused() -> None:
     """And the password in its address does not come up."""
     with pytest.raises(LedgerUnusable) as refusal:
-        open_engine("postgresql://me:secret@db/ledger")
+        open_engine("mysql://me:secret@db/ledger")
     assert only_line(refusal.value) == (
-        "POSTMETER_LEDGER_URL names 'postgresql'; "
-        "this version keeps its ledger in SQLite: sqlite:////path/ledger.db"
+        "POSTMETER_LEDGER_URL names 'mysql'; a ledger is kept in SQLite"
+        " (sqlite:////path/ledger.db) or PostgreSQL (postgresql://user@host/name)"
     )
 
 

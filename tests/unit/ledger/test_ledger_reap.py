@@ -63,7 +63,7 @@ def test_data_of_a_dead_worker_is_unknown(store: Store) -> None:
     assert (row.state, row.body, row.event) == ("unknown", ENVELOPE, "unknown")
     assert row.due_at == store.clock.wall + 700
     slot = store.slots("company:acme")[0]
-    assert slot.usable_steady == store.clock.steady + DEAD_WORKER_GRACE_SECONDS
+    assert slot.usable_steady == store.clock.steady + 60 + DEAD_WORKER_GRACE_SECONDS
     assert (slot.worker, slot.in_data) == (None, 0)
     assert store.attempt("a").outcome == "unknown"
 

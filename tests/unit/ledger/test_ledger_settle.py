@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.ledger import ACCEPTED, ENVELOPE, LANE, LOST, Store, deferred
 from worker.errors import BeginRefused
-from worker.ledger import deliveries, housekeeping, lanes, workers
+from worker.ledger import endings, housekeeping, lanes, workers
 from worker.ledger.rows import Settlement, State
 from worker.outcome import Outcome, RecipientReply, RecipientState, Reply
 from worker.pace import Limit
@@ -176,7 +176,7 @@ def test_release_gives_job_and_slot_back_as_they_were(store: Store) -> None:
     store.accept("a")
     usable = store.clock.steady
     claim = store.claim(LIMIT)
-    assert store.do(deliveries.release, claim, due_at=store.clock.wall + 5, reason="stopped")
+    assert store.do(endings.release, claim, due_at=store.clock.wall + 5, reason="stopped")
     row = store.row("a")
     assert (row.state, row.attempts, row.reason) == ("waiting", 0, "stopped")
     slot = store.slots("company:acme")[0]
@@ -188,7 +188,7 @@ def test_release_gives_the_place_in_the_gap_back(store: Store) -> None:
     store.accept("a", "b")
     before = store.query("SELECT next_steady FROM scope")
     claim = store.claim(LIMIT)
-    store.do(deliveries.release, claim, due_at=store.clock.wall, reason="stopped")
+    store.do(endings.release, claim, due_at=store.clock.wall, reason="stopped")
     assert before == []
     assert store.claim(LIMIT).not_before_steady == pytest.approx(store.clock.steady)
 
@@ -198,9 +198,9 @@ def test_release_with_a_spent_or_foreign_token_changes_nothing(store: Store) -> 
     claim = store.in_data("a", LIMIT)
     for token in (claim, replace(claim, token="foreign")):
         before = store.dump()
-        assert not store.do(deliveries.release, token, due_at=0.0, reason="")
+        assert not store.do(endings.release, token, due_at=0.0, reason="")
         assert store.dump() == before
     store.settle(claim)
     before = store.dump()
-    assert not store.do(deliveries.release, claim, due_at=0.0, reason="")
+    assert not store.do(endings.release, claim, due_at=0.0, reason="")
     assert store.dump() == before

@@ -14,21 +14,28 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+BUSY = {
+    "fillfactor": 50,
+    "autovacuum_vacuum_scale_factor": 0,
+    "autovacuum_vacuum_threshold": 500,
+}
+"""Small tables whose rows change many times a second (PostgreSQL's storage parameters)."""
+
 
 def upgrade() -> None:
     """Make every table of the first version."""
     op.create_table(
         "attempt",
-        sa.Column("job_id", sa.String(length=80), nullable=False),
+        sa.Column("job_id", sa.String(), nullable=False),
         sa.Column("n", sa.Integer(), nullable=False),
-        sa.Column("company", sa.String(length=64), nullable=False),
-        sa.Column("user_id", sa.String(length=64), nullable=False),
-        sa.Column("kind", sa.String(length=16), nullable=False),
-        sa.Column("worker", sa.String(length=64), nullable=False),
+        sa.Column("company", sa.String(), nullable=False),
+        sa.Column("user_id", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("worker", sa.String(), nullable=False),
         sa.Column("begun_at", sa.Float(), nullable=False),
         sa.Column("ended_at", sa.Float(), nullable=True),
         sa.Column("accepted_steady", sa.Float(), nullable=True),
-        sa.Column("outcome", sa.String(length=16), server_default="", nullable=False),
+        sa.Column("outcome", sa.String(), server_default="", nullable=False),
         sa.Column("reply", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("job_id", "n"),
     )
@@ -43,21 +50,21 @@ def upgrade() -> None:
     op.create_table(
         "boot",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("boot_id", sa.String(length=64), nullable=False),
+        sa.Column("boot_id", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
         "delivery",
-        sa.Column("job_id", sa.String(length=80), nullable=False),
+        sa.Column("job_id", sa.String(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
-        sa.Column("company", sa.String(length=64), nullable=False),
-        sa.Column("user_id", sa.String(length=64), nullable=False),
-        sa.Column("kind", sa.String(length=16), nullable=False),
-        sa.Column("batch_id", sa.String(length=80), nullable=True),
+        sa.Column("company", sa.String(), nullable=False),
+        sa.Column("user_id", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("batch_id", sa.String(), nullable=True),
         sa.Column("batch_index", sa.Integer(), nullable=True),
-        sa.Column("idempotency_key", sa.String(length=255), nullable=True),
-        sa.Column("fingerprint", sa.String(length=64), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("idempotency_key", sa.String(), nullable=True),
+        sa.Column("fingerprint", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
         sa.Column("prio", sa.Integer(), nullable=False),
         sa.Column("due_at", sa.Float(), nullable=False),
         sa.Column("expires_at", sa.Float(), nullable=True),
@@ -70,21 +77,21 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("resends", sa.Integer(), server_default="0", nullable=False),
         sa.Column("backoff_seconds", sa.Float(), server_default="0", nullable=False),
-        sa.Column("on_unknown", sa.String(length=16), server_default="hold", nullable=False),
+        sa.Column("on_unknown", sa.String(), server_default="hold", nullable=False),
         sa.Column("resend_after_seconds", sa.Float(), server_default="600", nullable=False),
         sa.Column("first_attempt_at", sa.Float(), nullable=True),
-        sa.Column("worker", sa.String(length=64), nullable=True),
-        sa.Column("claim", sa.String(length=64), nullable=True),
+        sa.Column("worker", sa.String(), nullable=True),
+        sa.Column("claim", sa.String(), nullable=True),
         sa.Column("recipients", sa.Text(), server_default="[]", nullable=False),
-        sa.Column("transport", sa.String(length=32), server_default="", nullable=False),
+        sa.Column("transport", sa.String(), server_default="", nullable=False),
         sa.Column("reply", sa.Text(), server_default="", nullable=False),
-        sa.Column("event", sa.String(length=16), nullable=True),
+        sa.Column("event", sa.String(), nullable=True),
         sa.Column("enqueued_at", sa.Float(), nullable=False),
         sa.Column("accepted_at", sa.Float(), nullable=False),
         sa.Column("updated_at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("job_id"),
     )
-    op.create_index("delivery_batch", "delivery", ["batch_id", "state"], unique=False)
+    op.create_index("delivery_batch", "delivery", ["batch_id", "company", "state"], unique=False)
     op.create_index(
         "delivery_event",
         "delivery",
@@ -98,8 +105,8 @@ def upgrade() -> None:
         "delivery",
         ["expires_at"],
         unique=False,
-        sqlite_where=sa.text("state = 'waiting' AND expires_at IS NOT NULL"),
-        postgresql_where=sa.text("state = 'waiting' AND expires_at IS NOT NULL"),
+        sqlite_where=sa.text("state IN ('waiting', 'paused') AND expires_at IS NOT NULL"),
+        postgresql_where=sa.text("state IN ('waiting', 'paused') AND expires_at IS NOT NULL"),
     )
     op.create_index(
         "delivery_key",
@@ -127,27 +134,38 @@ def upgrade() -> None:
         sqlite_where=sa.text("worker IS NOT NULL"),
         postgresql_where=sa.text("worker IS NOT NULL"),
     )
+    op.create_index(
+        "delivery_paused",
+        "delivery",
+        ["company", "batch_id", "prio", "due_at", "seq", "kind"],
+        unique=False,
+        sqlite_where=sa.text("state = 'paused'"),
+        postgresql_where=sa.text("state = 'paused'"),
+    )
     op.create_index("delivery_state", "delivery", ["state", "updated_at"], unique=False)
     op.create_table(
         "hold",
-        sa.Column("target", sa.String(length=255), nullable=False),
+        sa.Column("target", sa.String(), nullable=False),
+        sa.Column("origin", sa.String(), server_default="feedback", nullable=False),
+        sa.Column("held_by", sa.Text(), server_default="", nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("since_at", sa.Float(), nullable=False),
         sa.Column("until_at", sa.Float(), nullable=True),
         sa.Column("next_probe_at", sa.Float(), nullable=False),
         sa.Column("failures", sa.Integer(), server_default="1", nullable=False),
-        sa.Column("probe_worker", sa.String(length=64), nullable=True),
-        sa.Column("probe_token", sa.String(length=64), nullable=True),
-        sa.PrimaryKeyConstraint("target"),
+        sa.Column("probe_worker", sa.String(), nullable=True),
+        sa.Column("probe_token", sa.String(), nullable=True),
+        sa.PrimaryKeyConstraint("target", "origin"),
     )
     op.create_table(
         "lane",
-        sa.Column("company", sa.String(length=64), nullable=False),
-        sa.Column("user_id", sa.String(length=64), nullable=False),
-        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("company", sa.String(), nullable=False),
+        sa.Column("user_id", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
         sa.Column("next_due_at", sa.Float(), nullable=True),
         sa.Column("served_steady", sa.Float(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("company", "user_id", "kind"),
+        postgresql_with=BUSY,
     )
     op.create_index(
         "lane_due",
@@ -159,20 +177,23 @@ def upgrade() -> None:
     )
     op.create_table(
         "scope",
-        sa.Column("id", sa.String(length=160), nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
         sa.Column("next_steady", sa.Float(), nullable=False),
+        sa.Column("gap_seconds", sa.Float(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        postgresql_with=BUSY,
     )
     op.create_table(
         "slot",
-        sa.Column("scope", sa.String(length=160), nullable=False),
+        sa.Column("scope", sa.String(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("usable_steady", sa.Float(), nullable=False),
         sa.Column("window_seconds", sa.Float(), nullable=False),
-        sa.Column("worker", sa.String(length=64), nullable=True),
-        sa.Column("token", sa.String(length=64), nullable=True),
+        sa.Column("worker", sa.String(), nullable=True),
+        sa.Column("token", sa.String(), nullable=True),
         sa.Column("in_data", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("scope", "number"),
+        postgresql_with=BUSY,
     )
     op.create_index(
         "slot_free",
@@ -181,6 +202,14 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("worker IS NULL"),
         postgresql_where=sa.text("worker IS NULL"),
+    )
+    op.create_index(
+        "slot_owner",
+        "slot",
+        ["worker"],
+        unique=False,
+        sqlite_where=sa.text("worker IS NOT NULL"),
+        postgresql_where=sa.text("worker IS NOT NULL"),
     )
     op.create_index(
         "slot_token",
@@ -192,13 +221,14 @@ def upgrade() -> None:
     )
     op.create_table(
         "worker",
-        sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("host", sa.String(), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
-        sa.Column("process", sa.String(length=255), server_default="", nullable=False),
-        sa.Column("version", sa.String(length=32), nullable=False),
+        sa.Column("process", sa.String(), server_default="", nullable=False),
+        sa.Column("version", sa.String(), nullable=False),
         sa.Column("started_at", sa.Float(), nullable=False),
         sa.Column("beat_steady", sa.Float(), nullable=False),
         sa.Column("trouble", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        postgresql_with=BUSY,
     )

@@ -1,0 +1,90 @@
+"""Network namespaces: hosts of their own as far as the network goes, on one machine; needs root."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MISSING = "network namespaces need root and iproute2 (Debian: apt-get install iproute2)"
+
+
+def available() -> bool:
+    """Whether this process may make a namespace."""
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        return False
+    name = f"pm-{secrets.token_hex(3)}"
+    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False)
+    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+    return made.returncode == 0
+
+
+@contextlib.contextmanager
+def namespace(number: int) -> Iterator[tuple[list[str], str]]:
+    """A namespace with a link of its own to this one.
+
+    Yields how a command is run in it, and this side's address as it is seen from there.
+    """
+    name = f"pm-{secrets.token_hex(3)}"
+    here, there = f"{name}h", f"{name}t"
+    net = f"10.213.{number}"
+
+    def ip(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True, capture_output=True)
+
+    ip("netns", "add", name)
+    try:
+        ip("link", "add", here, "type", "veth", "peer", "name", there, "netns", name)
+        ip("addr", "add", f"{net}.1/24", "dev", here)
+        ip("link", "set", here, "up")
+        ip("-n", name, "addr", "add", f"{net}.2/24", "dev", there)
+        ip("-n", name, "link", "set", there, "up")
+        ip("-n", name, "link", "set", "lo", "up")
+        yield ["ip", "netns", "exec", name], f"{net}.1"
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+        subprocess.run(["ip", "link", "del", here], check=False, capture_output=True)
+
+
+@contextlib.contextmanager
+def forwarded(address: str, port: int) -> Iterator[int]:
+    """A port on ``address`` that leads to a server on this machine's loopback."""
+    listener = socket.create_server((address, 0))
+    ends: list[socket.socket] = [listener]
+
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+
+    def accept() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", port))
+            ends.extend((client, server))
+            for pair in ((client, server), (server, client)):
+                threading.Thread(target=carry, args=pair, daemon=True).start()
+
+    acceptor = threading.Thread(target=accept, daemon=True)
+    acceptor.start()
+    try:
+        yield int(listener.getsockname()[1])
+    finally:
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        for end in ends:
+            end.close()
+        acceptor.join(5.0)
