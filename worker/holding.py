@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 from config.errors import ConfigError
@@ -18,17 +17,18 @@ if TYPE_CHECKING:
 
 
 def targets_of(settings: EffectiveSettings) -> tuple[str, ...]:
-    """Everything whose hold concerns a job under these settings."""
+    """Everything whose hold concerns a job under these settings; what persons pause comes first."""
     scopes = {limit.scope for limit in limits_of(settings)}
     if settings.kind == "batch":
         scopes.add(scope_of_context(settings.context))
     if settings.mailbox_connections is not None:
         scopes.add(scope_of_connections(settings.account))
+    account = HoldTarget(TargetKind.ACCOUNT, settings.account)
+    wide = (HoldTarget(TargetKind.ALL), HoldTarget.of_context(settings.context), account)
     return (
+        *(str(each) for whole in wide for each in (whole, whole.only(settings.kind))),
         str(HoldTarget(TargetKind.SERVER, settings.server)),
-        str(HoldTarget(TargetKind.ACCOUNT, settings.account)),
         str(HoldTarget(TargetKind.CREDENTIAL, settings.credential)),
-        str(HoldTarget(TargetKind.CONTEXT, settings.context)),
         *(str(HoldTarget(TargetKind.SCOPE, scope)) for scope in sorted(scopes)),
     )
 
@@ -56,19 +56,20 @@ class Holding:
     """The holds in force; replaced whole by the pump's reads, thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._holds: dict[str, Hold] = {}
+        self._holds: dict[str, list[Hold]] = {}
 
-    def replace(self, holds: Iterable[Hold]) -> None:
-        """Take over what was read."""
-        fresh = {hold.target: hold for hold in holds}
-        with self._lock:
-            self._holds = fresh
+    def replace(self, holds: Iterable[Hold], now_wall: float = 0.0) -> None:
+        """Take over what was read, but for what is over at ``now_wall`` (Unix seconds)."""
+        fresh: dict[str, list[Hold]] = {}
+        for hold in holds:
+            if not hold.is_over(now_wall):
+                fresh.setdefault(hold.target, []).append(hold)
+        self._holds = fresh
 
     def of(self, targets: Sequence[str]) -> list[Hold]:
         """The holds that concern these targets."""
         holds = self._holds
-        return [holds[target] for target in targets if target in holds] if holds else []
+        return [hold for target in targets for hold in holds.get(target, ())] if holds else []
 
     def blocks(self, targets: Sequence[str]) -> bool:
         """Whether any of these targets is held."""
@@ -76,4 +77,4 @@ class Holding:
 
     def all(self) -> list[Hold]:
         """Every hold in force."""
-        return list(self._holds.values())
+        return [hold for holds in self._holds.values() for hold in holds]

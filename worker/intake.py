@@ -20,6 +20,7 @@ from worker.ledger import deliveries, newcomers, operations
 from worker.ledger.lanes import Lane
 from worker.ledger.newcomers import SYSTEM, row_of
 from worker.ledger.rows import UNREADABLE, NewJob, State
+from worker.outcome import HoldTarget
 from worker.pace import limits_of
 from worker.tickets import DirectTicket
 
@@ -77,7 +78,7 @@ class Intake:
         new = row_of(job, envelope, self._tools.ledger.now().wall)
         if redelivered and await self._tools.ledger.run(partial(_known, job_id=job.id)):
             return
-        settings = self._free_to_go(job)
+        settings = self._free_to_go(job, new.company)
         if settings is None:
             if await self._tools.ledger.accept(new):
                 self._pump.nudge(Lane(new.company, new.user, new.kind))
@@ -89,7 +90,7 @@ class Intake:
             self._gate.capacity.leave(settings)
             self._pump.room()
 
-    def _free_to_go(self, job: Job) -> EffectiveSettings | None:
+    def _free_to_go(self, job: Job, company: str) -> EffectiveSettings | None:
         """The settings of a job that waits for nothing, with its place in flight taken."""
         now = self._tools.ledger.now().wall
         if job.send_at is not None and job.send_at.timestamp() > now:
@@ -100,7 +101,10 @@ class Intake:
             return None
         if settings.held_reason is not None or limits_of(settings):
             return None
-        if self._gate.holding.blocks(targets_of(settings)):
+        targets = targets_of(settings)
+        if job.batch_id is not None:
+            targets = (*targets, str(HoldTarget.of_batch(company, job.batch_id)))
+        if self._gate.holding.blocks(targets):
             return None
         return settings if self._gate.capacity.try_enter(settings) else None
 
@@ -133,18 +137,25 @@ class Intake:
     async def read_again(self, topology: Topology) -> int:
         """Take in what an older worker held as unreadable; how many rows were read now."""
         ledger = self._tools.ledger
-        read = 0
-        for job_id in await ledger.run(lambda c, _: operations.held_unreadable(c)):
-            envelope = await ledger.run(partial(_envelope, job_id=job_id))
-            if envelope is None:
-                continue
-            try:
-                job = newcomers.read_envelope(envelope, topology)
-            except InvalidEnvelope:
-                continue
-            await ledger.run(partial(newcomers.readmit, job_id=job_id, envelope=envelope, job=job))
-            read += 1
+        read, last = 0, ""
+        while page := await ledger.run(partial(_held_unreadable, after=last)):
+            last = page[-1]
+            for job_id in page:
+                envelope = await ledger.run(partial(_envelope, job_id=job_id))
+                if envelope is None:
+                    continue
+                try:
+                    job = newcomers.read_envelope(envelope, topology)
+                except InvalidEnvelope:
+                    continue
+                admit = partial(newcomers.readmit, job_id=job_id, envelope=envelope, job=job)
+                await ledger.run(admit)
+                read += 1
         return read
+
+
+def _held_unreadable(connection: Connection, _now: Now, *, after: str) -> list[str]:
+    return operations.held_unreadable(connection, after)
 
 
 def _envelope(connection: Connection, _now: Now, *, job_id: str) -> bytes | None:

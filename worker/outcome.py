@@ -53,22 +53,43 @@ class Transmission:
 class TargetKind(StrEnum):
     """What a hold may stand on."""
 
+    ALL = "all"
+    SYSTEM = "system"
+    COMPANY = "company"
+    BATCH = "batch"
     SCOPE = "scope"
     ACCOUNT = "account"
     CREDENTIAL = "credential"
     SERVER = "server"
-    CONTEXT = "context"
 
 
 @dataclass(frozen=True, slots=True)
 class HoldTarget:
-    """What gets nothing for now: ``server:smtp.example.nz:587``, ``account:acme/jane``."""
+    """What gets nothing for now: ``server:smtp.example.nz:587``, ``company:acme:batch``, ``all``.
+
+    The names of jobs' kinds may follow ``all``, ``system``, a company and an account: no id has a
+    colon in it.
+    """
 
     kind: TargetKind
-    key: str
+    key: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.key}"
+        return f"{self.kind}:{self.key}" if self.key else self.kind.value
+
+    @classmethod
+    def of_context(cls, context: str) -> HoldTarget:
+        """A company, or the system where the context is ``_system``."""
+        return cls(TargetKind.SYSTEM) if context == "_system" else cls(TargetKind.COMPANY, context)
+
+    @classmethod
+    def of_batch(cls, company: str, batch_id: str) -> HoldTarget:
+        """A batch: two companies may have one of the same name."""
+        return cls(TargetKind.BATCH, f"{company}/{batch_id}")
+
+    def only(self, kind: str) -> HoldTarget:
+        """The same, but only its jobs of one kind."""
+        return HoldTarget(self.kind, f"{self.key}:{kind}" if self.key else kind)
 
     @classmethod
     def parse(cls, text: str) -> HoldTarget:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from pydantic import SecretStr
 
 from config.errors import ConfigError
 from tests.support.settings import make_settings
 from worker.holding import Holding, outdated, targets_of
-from worker.ledger.holds import Hold
+from worker.ledger.holds import Hold, Origin
+from worker.outcome import HoldTarget
+from worker.turns import Level
+from worker.waits import level_of_target
 
 if TYPE_CHECKING:
     from config.effective import EffectiveSettings
@@ -37,6 +41,59 @@ def test_only_a_credential_that_has_changed_is_outdated() -> None:
     assert outdated([*stay, f"credential:{OLD.credential}"], resolve) == [
         f"credential:{OLD.credential}"
     ]
+
+
+def test_a_pause_and_feedbacks_hold_on_one_target_both_count() -> None:
+    """The pump must see that one of them is not tried out; what is over is not seen at all."""
+    holding = Holding()
+    feedback = Hold("account:acme/jane", "432", 1.0, None, 2.0, 1, None)
+    pause = feedback._replace(reason="paused", until_at=60.0, origin=Origin.OPERATOR)
+    holding.replace([feedback, pause], now_wall=59.0)
+    assert holding.of(targets_of(NEW)) == holding.all() == [feedback, pause]
+    holding.replace([feedback, pause], now_wall=60.0)
+    assert holding.of(targets_of(NEW)) == [feedback]
+
+
+@pytest.mark.parametrize(
+    ("target", "concerned"),
+    [
+        ("all", {"send", "batch", "compose"}),
+        ("all:batch", {"batch"}),
+        ("company:acme", {"send", "batch", "compose"}),
+        ("company:acme:send", {"send"}),
+        ("account:acme/jane", {"send", "batch", "compose"}),
+        ("account:acme/jane:compose", {"compose"}),
+        ("company:beta", set()),
+        ("system", set()),
+    ],
+)
+def test_a_pause_concerns_what_it_names(target: str, concerned: set[str]) -> None:
+    """Everything, a context or a mailbox, whole or one kind of its jobs."""
+    kinds = ("send", "batch", "compose")
+    assert {k for k in kinds if target in targets_of(make_settings(kind=k))} == concerned
+    assert str(HoldTarget.parse(target)) == target
+
+
+def test_the_system_is_no_company() -> None:
+    """Its mail is paused by its own name."""
+    settings = make_settings(context="_system", company=None)
+    assert {"system", "system:send"} <= set(targets_of(settings))
+    assert not any(each.startswith("company:") for each in targets_of(settings))
+
+
+@pytest.mark.parametrize(
+    ("target", "level"),
+    [
+        ("all:batch", Level.KIND),
+        ("all:send", Level.LANE),
+        ("company:acme:batch", Level.COMPANY),
+        ("company:acme:compose", Level.LANE),
+        ("account:acme/jane", Level.LANE),
+    ],
+)
+def test_single_sends_and_compositions_rest_apart(target: str, level: Level) -> None:
+    """They stand in one branch, so a pause of one kind must not let the other rest."""
+    assert level_of_target(target, "acme") is level
 
 
 def test_a_hold_on_the_old_credential_does_not_concern_the_new_one() -> None:

@@ -1,4 +1,4 @@
-"""``postmeter batch``: publish a batch from a CSV file, follow it, cancel what has not left."""
+"""``postmeter batch``: publish a batch from a CSV file, follow it, pause or cancel it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from worker.cli import render
-from worker.cli.batch_status import cancel, status
+from worker.cli.batch_control import cancel, pause, resume
+from worker.cli.batch_status import status
 from worker.cli.emails import attachments, read_text
 from worker.cli.failures import Exit, Failed
 from worker.cli.progress import Progress
@@ -29,8 +30,8 @@ def batch() -> None:
     """Send one email to each row of a file, at the pace of the company."""
 
 
-batch.add_command(status)
-batch.add_command(cancel)
+for command in (status, pause, resume, cancel):
+    batch.add_command(command)
 
 
 @batch.command()

@@ -1,20 +1,23 @@
-"""``postmeter batch status`` and ``batch cancel``: how far it is; stop what has not left."""
+"""``postmeter batch status``: how far it is, and when it will be done."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from worker.cli import render
 from worker.cli.failures import Exit, Failed
-from worker.cli.forecast import Outlook, batch_limit
+from worker.cli.forecast import Outlook, batch_limit, last_of
+from worker.cli.holds import hold_json
 from worker.cli.job_status import forecast_fields, forecast_json
-from worker.cli.selecting import STEP
-from worker.ledger import operations, queries
+from worker.cli.pause import until_words
+from worker.ledger import queries
+from worker.ledger.pauses import pause_on
 from worker.ledger.rows import State
+from worker.outcome import HoldTarget
 from worker.pace import WINDOW_SECONDS
 
 if TYPE_CHECKING:
@@ -24,8 +27,7 @@ if TYPE_CHECKING:
     from worker.cli.forecast import Forecast
     from worker.cli.installation import Installation
     from worker.ledger.clock import Now
-
-CANCELLED: Final = "cancelled with its batch by an operator"
+    from worker.ledger.holds import Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class BatchReport:
     Attributes:
         minute: what servers accepted of it in the last 60 s.
         last: when the last of its waiting emails will leave.
+        pause: that it is paused, by whom and until when.
     """
 
     batch_id: str
@@ -44,6 +47,7 @@ class BatchReport:
     limit: int | None
     last: Forecast | None
     now: Now
+    pause: Hold | None
 
 
 @click.command()
@@ -55,39 +59,17 @@ def status(here: Installation, batch_id: str, company: str | None, *, as_json: b
     """Show how far a batch is: counts, what left in the last minute, and when it will be done."""
     settings = here.settings()
     with here.ledger() as ledger:
-        owner = ledger.read(partial(_owner, batch_id=batch_id, company=company))
-        report = ledger.read(partial(_read, batch_id=batch_id, company=owner, settings=settings))
+        owner = ledger.read(partial(owner_of, batch_id=batch_id, company=company))
+        report = ledger.read(
+            partial(read_report, batch_id=batch_id, company=owner, settings=settings)
+        )
     if as_json:
-        render.emit(_as_json(report))
+        render.emit(as_json_of(report))
     else:
         _print(report)
 
 
-@click.command()
-@click.argument("batch_id", metavar="BATCH")
-@click.option("--company", help="Needed where several companies have a batch of this name.")
-@render.json_option
-@click.pass_obj
-def cancel(here: Installation, batch_id: str, company: str | None, *, as_json: bool) -> None:
-    """Cancel what waits of a batch; what was sent is sent."""
-    cancelled = 0
-    with here.ledger() as ledger:
-        owner = ledger.read(partial(_owner, batch_id=batch_id, company=company))
-        while step := ledger.call(partial(_cancel_some, batch_id=batch_id, company=owner)):
-            cancelled += step
-        report = ledger.read(partial(_read, batch_id=batch_id, company=owner, settings=None))
-    if as_json:
-        render.emit({"cancelled": cancelled, **_as_json(report)})
-        return
-    click.echo(f"cancelled {render.plural(cancelled, 'email')} of {batch_id}")
-    left: dict[State, int] = {
-        state: n for state, n in report.counts.items() if state is not State.CANCELLED
-    }
-    if left:
-        click.echo(f"not cancelled: {_in_words(left)}")
-
-
-def _owner(connection: Connection, _now: Now, *, batch_id: str, company: str | None) -> str:
+def owner_of(connection: Connection, _now: Now, *, batch_id: str, company: str | None) -> str:
     """Whose batch is meant.
 
     Raises:
@@ -109,27 +91,27 @@ def _owner(connection: Connection, _now: Now, *, batch_id: str, company: str | N
     return owners[0]
 
 
-def _read(
+def read_report(
     connection: Connection, now: Now, *, batch_id: str, company: str, settings: Settings | None
 ) -> BatchReport:
+    """Find out how far a batch is; without ``settings`` its limit is not told."""
     last = queries.last_of_batch(connection, company, batch_id)
+    outlook = Outlook(connection, now, settings)
     return BatchReport(
         batch_id,
         company,
         queries.batch_counts(connection, batch_id).get(company, {}),
         queries.batch_window(connection, now, company, batch_id, window_seconds=WINDOW_SECONDS),
         batch_limit(settings, company),
-        None if last is None else Outlook(connection, now, settings).of(last),
+        last_of([outlook.of(job) for job in last]),
         now,
+        pause_on(connection, now, str(HoldTarget.of_batch(company, batch_id))),
     )
 
 
-def _cancel_some(connection: Connection, now: Now, *, batch_id: str, company: str) -> int:
-    jobs = queries.cancellable_of_batch(connection, company, batch_id, most=STEP)
-    return sum(operations.cancel(connection, now, job_id, CANCELLED) for job_id in jobs)
-
-
-def _as_json(report: BatchReport) -> dict[str, Any]:
+def as_json_of(report: BatchReport) -> dict[str, Any]:
+    """The report as one JSON document."""
+    pause = report.pause
     return {
         "batch_id": report.batch_id,
         "company": report.company,
@@ -137,6 +119,7 @@ def _as_json(report: BatchReport) -> dict[str, Any]:
         "total": sum(report.counts.values()),
         "accepted_last_minute": report.minute,
         "limit_per_minute": report.limit,
+        "pause": None if pause is None else hold_json(pause),
         "last_email": None if report.last is None else forecast_json(report.last),
     }
 
@@ -151,7 +134,8 @@ def _print(report: BatchReport) -> None:
         [
             ("batch", report.batch_id),
             ("company", report.company),
-            ("emails", f"{total:,}: {_in_words(report.counts)}"),
+            ("emails", f"{total:,}: {in_words(report.counts)}"),
+            ("paused", _paused_in_words(report)),
             ("sent", f"{done:,} of {total:,}, {100 * done / total:.0f} %"),
             ("last minute", f"{report.minute:,} accepted{limit}"),
             *((named.get(name, name), value) for name, value in last),
@@ -159,5 +143,13 @@ def _print(report: BatchReport) -> None:
     )
 
 
-def _in_words(counts: dict[State, int]) -> str:
+def _paused_in_words(report: BatchReport) -> str:
+    if report.pause is None:
+        return ""
+    until = until_words(report.pause.until_at, report.now.wall)
+    return f"{until}; {report.pause.reason}"
+
+
+def in_words(counts: dict[State, int]) -> str:
+    """How many emails are in which state, as ``20 sent, 3 waiting``."""
     return ", ".join(f"{counts[state]:,} {state}" for state in State if counts.get(state))

@@ -1,4 +1,4 @@
-"""``postmeter holds``: what gets nothing for now, and why; ``holds clear`` ends one."""
+"""``postmeter holds``: what gets nothing for now, why, and until when."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli import render
-from worker.cli.failures import Exit, Failed
+from worker.cli.failures import Failed
 from worker.ledger import holds as ledger_holds
+from worker.ledger.pauses import pause_on
 from worker.telemetry.masking import mask_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sqlalchemy import Connection
 
     from worker.cli.installation import Installation
     from worker.ledger.clock import Now
@@ -23,16 +26,18 @@ if TYPE_CHECKING:
 @render.json_option
 @click.pass_context
 def holds(ctx: click.Context, *, as_json: bool) -> None:
-    """List what is held: servers, accounts, credentials, limits, companies.
+    """List what is held: what servers' replies made us hold, and what a person has paused.
 
     Held mail waits; nothing of it is lost and no attempt is counted. One email at a time tries
-    whether the target works again.
+    whether a server, an account or a credential works again; a pause ends at its time, or by
+    `postmeter resume`.
     """
     if ctx.invoked_subcommand is not None:
         return
     here: Installation = ctx.obj
     with here.ledger() as ledger:
-        found, now = ledger.read(lambda c, at: (ledger_holds.all_holds(c), at))
+        every, now = ledger.read(lambda c, at: (ledger_holds.all_holds(c), at))
+    found = [hold for hold in every if not hold.is_over(now.wall)]
     found.sort(key=lambda hold: (hold.since_at, hold.target))
     if as_json:
         render.emit({"holds": [hold_json(hold) for hold in found]})
@@ -46,28 +51,33 @@ def holds(ctx: click.Context, *, as_json: bool) -> None:
 @click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
 @click.pass_obj
 def clear(here: Installation, targets: tuple[str, ...]) -> None:
-    """End holds, so that their mail goes at once.
+    """End holds that servers' replies made, so that their mail goes at once.
 
     TARGET is as `postmeter holds` shows it, such as server:smtp.example.nz:587. A target that
-    still does not work is held again by the next email.
+    still does not work is held again by the next email. What a person has paused stays paused.
     """
+
+    def operation(connection: Connection, now: Now) -> tuple[list[str], list[str]]:
+        missing = [t for t in targets if not ledger_holds.clear_hold(connection, t)]
+        return missing, [t for t in targets if pause_on(connection, now, t)]
+
     with here.ledger() as ledger:
-        missing = [
-            target
-            for target in targets
-            if not ledger.call(lambda c, _, t=target: ledger_holds.clear_hold(c, t))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-        ]
+        missing, paused = ledger.call(operation)
     for target in targets:
         if target not in missing:
             click.echo(f"cleared {target}")
+    if paused:
+        raise Failed(f"{paused[0]} is paused by a person: postmeter resume {paused[0]}")
     if missing:
-        raise Failed(f"nothing holds {', '.join(missing)}", Exit.FAILED)
+        raise Failed(f"nothing holds {', '.join(missing)}")
 
 
 def hold_json(hold: Hold) -> dict[str, Any]:
     """A hold for JSON."""
     return {
         "target": hold.target,
+        "origin": str(hold.origin),
+        "by": hold.held_by or None,
         "reason": mask_addresses(hold.reason),
         "since": render.iso(hold.since_at),
         "until": render.iso(hold.until_at),
@@ -80,12 +90,12 @@ def hold_json(hold: Hold) -> dict[str, Any]:
 def print_holds(found: Sequence[Hold], now: Now) -> None:
     """Print holds as a table."""
     render.show(
-        ("held", "since", "next try", "reason"),
+        ("held", "since", "next", "reason"),
         [
             (
                 hold.target,
                 render.local(hold.since_at, now.wall),
-                _next_try(hold, now.wall),
+                _next(hold, now.wall),
                 mask_addresses(hold.reason),
             )
             for hold in found
@@ -97,9 +107,12 @@ def _never(hold: Hold) -> bool:
     return hold.next_probe_at >= ledger_holds.NOT_BEFORE_A_PERSON
 
 
-def _next_try(hold: Hold, now_wall: float) -> str:
+def _next(hold: Hold, now_wall: float) -> str:
+    """What happens to a hold next."""
     if hold.probe_worker is not None:
-        return "now"
+        return "is tried"
     if hold.until_at is not None:
         return f"ends {render.local(hold.until_at, now_wall)}"
-    return "never" if _never(hold) else render.local(max(hold.next_probe_at, now_wall), now_wall)
+    if _never(hold):
+        return "stays"
+    return f"tried {render.local(max(hold.next_probe_at, now_wall), now_wall)}"

@@ -36,15 +36,18 @@ class Entry(NamedTuple):
 SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     "Send": {
         "send": Entry("send", "publish one email"),
-        "batch": Entry("batch", "publish a batch from a CSV file; follow or cancel it"),
+        "batch": Entry("batch", "publish a batch from a CSV file; follow, pause or cancel it"),
         "cancel": Entry("cancel", "stop emails that have not left"),
+        "reschedule": Entry("reschedule", "let emails that have not left leave at another time"),
     },
     "Look": {
         "status": Entry("status", "what waits and what leaves; what became of one email"),
         "lanes": Entry("lanes", "the waiting lines, and what each one waits for"),
-        "holds": Entry("holds", "what gets nothing for now, and why; clear a hold"),
+        "holds": Entry("holds", "what gets nothing for now, why, and until when"),
     },
     "Decide": {
+        "pause": Entry("pause", "let a company, mailbox, server or everything get nothing"),
+        "resume": Entry("pause", "let it get mail again"),
         "dead": Entry("dead", "emails that will not be tried again: retry or drop them"),
         "unknown": Entry("unknown", "emails that may have been sent: resend or mark as sent"),
     },
@@ -92,7 +95,7 @@ class Commands(click.Group):
         for title, entries in SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl(
-                    [(name.ljust(8), entry.purpose) for name, entry in entries.items()]
+                    [(name.ljust(10), entry.purpose) for name, entry in entries.items()]
                 )
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:

@@ -17,19 +17,28 @@ _LINE_SECONDS: Final = 5.0
 
 
 class Progress:
-    """Counts published emails on stderr; a context manager.
+    """Counts emails on stderr; a context manager.
 
     Args:
         total: how many there will be.
         clock: seconds that only grow.
+        doing, done: what happens to the emails, in words.
     """
 
-    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        total: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        doing: str = "publishing",
+        done: str = "published",
+    ) -> None:
         self._total = total
         self._clock = clock
         self._said_at = clock()
         self._bar = _bar() if sys.stderr.isatty() else None
-        self._task = self._bar.add_task("publishing", total=total) if self._bar else None
+        self._task = self._bar.add_task(doing, total=total) if self._bar else None
+        self._done = done
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -40,13 +49,13 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def tell(self, confirmed: int) -> None:
-        """Show that so many are stored durably."""
+    def tell(self, count: int) -> None:
+        """Show that it is done for so many (published: stored durably)."""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=confirmed)
+            self._bar.update(self._task, completed=count)
         elif self._clock() - self._said_at >= _LINE_SECONDS:
             self._said_at = self._clock()
-            click.echo(f"{confirmed:,} of {self._total:,} published", err=True)
+            click.echo(f"{count:,} of {self._total:,} {self._done}", err=True)
 
 
 def _bar() -> Bar:

@@ -1,11 +1,13 @@
 """Holds: why a server, an account, a credential or a scope gets nothing for now.
 
-Nothing is moved and no attempt is counted while a target is held: the pump passes it by. One job
-at a time, the next real one, tries whether it works again.
+Nothing is moved and no attempt is counted while a target is held: the pump passes it by. What
+servers make us hold (*feedback*), one job at a time, the next real one, tries out again. What a
+person pauses (``pauses``) stands beside it on the same target, and only time or a person ends it.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, text
@@ -21,8 +23,19 @@ NOT_BEFORE_A_PERSON = 1e18
 """The ``next_probe_at`` of a hold that no probe ends."""
 
 
+class Origin(StrEnum):
+    """Who made a hold."""
+
+    FEEDBACK = "feedback"
+    OPERATOR = "operator"
+
+
 class Hold(NamedTuple):
-    """One held target; times are Unix seconds."""
+    """One reason why a target is held; times are Unix seconds.
+
+    Attributes:
+        held_by: the person who paused it; empty for feedback.
+    """
 
     target: str
     reason: str
@@ -31,35 +44,55 @@ class Hold(NamedTuple):
     next_probe_at: float
     failures: int
     probe_worker: str | None
+    origin: str = Origin.FEEDBACK
+    held_by: str = ""
+
+    @property
+    def is_pause(self) -> bool:
+        """Whether a person made it, so that no probe ends it."""
+        return self.origin == Origin.OPERATOR
+
+    def is_over(self, now_wall: float) -> bool:
+        """Whether its time is over (Unix seconds)."""
+        return self.until_at is not None and self.until_at <= now_wall
 
 
+# A person's pause comes last, so that it is the one kept by who keeps one hold a target.
 _ALL = text(
-    "SELECT target, reason, since_at, until_at, next_probe_at, failures, probe_worker FROM hold"
+    "SELECT target, reason, since_at, until_at, next_probe_at, failures, probe_worker, origin,"
+    " held_by FROM hold ORDER BY target, origin"
 )
 _PUT = text(
-    "INSERT INTO hold (target, reason, since_at, until_at, next_probe_at, failures)"
-    " VALUES (:target, :reason, :now, :until, :probe, 1)"
-    " ON CONFLICT (target) DO UPDATE SET reason = :reason"
+    "INSERT INTO hold (target, origin, reason, since_at, next_probe_at, failures)"
+    " VALUES (:target, 'feedback', :reason, :now, :probe, 1)"
+    " ON CONFLICT (target, origin) DO UPDATE SET reason = :reason"
 )
 _FAILED = text(
     "UPDATE hold SET failures = failures + 1, probe_worker = NULL, probe_token = NULL,"
     " reason = :reason, next_probe_at = :probe WHERE target = :target AND probe_token = :token"
 )
-_FAILURES = text("SELECT failures FROM hold WHERE target = :target")
+_FAILURES = text("SELECT failures FROM hold WHERE target = :target AND origin = 'feedback'")
+# A pause that was put on the target since is never won, so that it is not overrun by a probe.
 _PROBE = text(
     "UPDATE hold SET probe_worker = :worker, probe_token = :token"
-    " WHERE target = :target AND probe_worker IS NULL AND next_probe_at <= :now"
+    " WHERE target = :target AND origin = 'feedback' AND probe_worker IS NULL"
+    " AND next_probe_at <= :now AND NOT EXISTS (SELECT 1 FROM hold other"
+    " WHERE other.target = hold.target AND other.origin = 'operator'"
+    " AND (other.until_at IS NULL OR other.until_at > :now))"
 )
 _UNPROBE = text(
     "UPDATE hold SET probe_worker = NULL, probe_token = NULL WHERE probe_token = :token"
 )
-_CLEAR = text("DELETE FROM hold WHERE target = :target")
+_CLEAR = text("DELETE FROM hold WHERE target = :target AND origin = 'feedback'")
 _CLEAR_PROBED = text("DELETE FROM hold WHERE probe_token = :token")
-_EXPIRE = text("DELETE FROM hold WHERE until_at IS NOT NULL AND until_at <= :now")
+# A batch's pause ends when the last of its jobs is back in line (``batches``).
+_EXPIRE = text(
+    "DELETE FROM hold WHERE until_at IS NOT NULL AND until_at <= :now AND target NOT LIKE 'batch:%'"
+)
 
 
 def all_holds(connection: Connection) -> list[Hold]:
-    """List every hold."""
+    """List every hold, those whose time is over too until housekeeping has ended them."""
     return [Hold(*row) for row in connection.execute(_ALL)]
 
 
@@ -71,13 +104,11 @@ def put_hold(
     *,
     token: str = "",
     probe_after_seconds: float | None = None,
-    until_at: float | None = None,
 ) -> None:
     """Hold a target, or tell that its probe (``token``) has failed and wait longer.
 
     Args:
         probe_after_seconds: the server's own wish for the first probe.
-        until_at: Unix time when the hold ends by itself; such a hold is not probed.
     """
     if token:
         failures = connection.execute(_FAILURES, {"target": target}).scalar() or 0
@@ -100,8 +131,7 @@ def put_hold(
             "target": target,
             "reason": reason,
             "now": now.wall,
-            "until": until_at,
-            "probe": first if until_at is None else NOT_BEFORE_A_PERSON,
+            "probe": first,
         },
     )
 
@@ -132,15 +162,15 @@ def clear_probed(connection: Connection, token: str) -> int:
 
 
 def clear_hold(connection: Connection, target: str) -> bool:
-    """End a hold; whether there was one."""
+    """End a hold that feedback made; whether there was one."""
     return connection.execute(_CLEAR, {"target": target}).rowcount == 1
 
 
 def retire(
     connection: Connection, _now: Now, *, outdated: Callable[[Iterable[str]], list[str]]
 ) -> list[str]:
-    """End the holds on what is in force no more; which."""
-    ended = outdated([hold.target for hold in all_holds(connection)])
+    """End the holds of feedback on what is in force no more; which."""
+    ended = outdated([hold.target for hold in all_holds(connection) if not hold.is_pause])
     for target in ended:
         clear_hold(connection, target)
     return ended

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import Connection, text
 
 from worker.ledger.lanes import Lane
-from worker.ledger.rows import State, load_recipients
+from worker.ledger.rows import Prio, State, load_recipients
 
 if TYPE_CHECKING:
     from worker.ledger.clock import Now
@@ -101,7 +101,8 @@ class Selection:
 
 
 _SELECTED = (
-    " FROM delivery WHERE state = :state AND (:company IS NULL OR company = :company)"
+    " FROM delivery WHERE state = :state AND (CAST(:company AS VARCHAR) IS NULL"
+    " OR company = :company)"
     " AND lower(reason) LIKE :reason ESCAPE '\\'"
 )
 _JOB = text(
@@ -132,17 +133,14 @@ _BATCH = text(
     "SELECT company, state, count(*) AS jobs FROM delivery WHERE batch_id = :batch_id"
     " GROUP BY company, state"
 )
-_BATCH_IDS = text(
-    "SELECT job_id FROM delivery WHERE batch_id = :batch_id AND company = :company"
-    " AND state IN ('waiting', 'claimed') LIMIT :most"
-)
 _BATCH_WINDOW = text(
     "SELECT count(*) FROM attempt a JOIN delivery d ON d.job_id = a.job_id"
     " WHERE a.accepted_steady > :since AND d.batch_id = :batch_id AND d.company = :company"
 )
 _BATCH_LAST = text(
     "SELECT job_id FROM delivery WHERE batch_id = :batch_id AND company = :company"
-    " AND state = 'waiting' ORDER BY prio DESC, due_at DESC, seq DESC LIMIT 1"
+    " AND state IN ('waiting', 'paused') AND prio = :prio"
+    " ORDER BY due_at DESC, seq DESC LIMIT 1"
 )
 
 
@@ -203,14 +201,6 @@ def batch_counts(connection: Connection, batch_id: str) -> dict[str, dict[State,
     return found
 
 
-def cancellable_of_batch(
-    connection: Connection, company: str, batch_id: str, *, most: int
-) -> list[str]:
-    """List some jobs of a company's batch that may still be cancelled."""
-    named = {"batch_id": batch_id, "company": company, "most": most}
-    return list(connection.execute(_BATCH_IDS, named).scalars())
-
-
 def batch_window(
     connection: Connection, now: Now, company: str, batch_id: str, *, window_seconds: float
 ) -> int:
@@ -220,8 +210,12 @@ def batch_window(
     return int(connection.execute(_BATCH_WINDOW, named).scalar_one())
 
 
-def last_of_batch(connection: Connection, company: str, batch_id: str) -> JobRecord | None:
-    """Find the job of a batch that will leave last, among those that wait."""
+def last_of_batch(connection: Connection, company: str, batch_id: str) -> list[JobRecord]:
+    """Find the jobs of a batch that may leave last: of those never tried, and of those tried."""
     named = {"batch_id": batch_id, "company": company}
-    job_id = connection.execute(_BATCH_LAST, named).scalar()
-    return None if job_id is None else find_job(connection, job_id)
+    ids = [
+        connection.execute(_BATCH_LAST, {**named, "prio": prio}).scalar()
+        for prio in (Prio.FIRST, Prio.RETRY)
+    ]
+    found = [find_job(connection, job_id) for job_id in ids if job_id is not None]
+    return [job for job in found if job is not None]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _OPEN = text(
     "SELECT company, count(*) AS jobs FROM delivery"
-    " WHERE state IN ('waiting', 'claimed', 'data', 'unknown') GROUP BY company"
+    " WHERE state IN ('waiting', 'paused', 'claimed', 'data', 'unknown') GROUP BY company"
 )
 _STATES = text("SELECT state, count(*) AS jobs FROM delivery GROUP BY state")
 _ONCE_UNKNOWN = text(

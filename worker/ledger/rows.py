@@ -13,6 +13,7 @@ class State(StrEnum):
     """Where a job is on its way."""
 
     WAITING = "waiting"
+    PAUSED = "paused"
     CLAIMED = "claimed"
     DATA = "data"
     SENT = "sent"

@@ -13,7 +13,7 @@ from tests.support.ledger import new_job
 from tests.support.settings_tree import JANE, SettingsTree
 from worker.cli.installation import Installation
 from worker.cli.main import main
-from worker.ledger import deliveries, lanes, workers
+from worker.ledger import deliveries, endings, lanes, workers
 from worker.ledger.lanes import Lane
 from worker.ledger.ledger import Ledger
 from worker.ledger.rows import Claim, Terms
@@ -91,7 +91,7 @@ class Place:
                 connection, now, claim, terms=Terms("w1", "smtp", now.wall, "hold", 600.0)
             )
             if settlement is not None:
-                deliveries.settle(connection, now, job_id, job_id, 1, settlement, begun=True)
+                endings.settle(connection, now, job_id, job_id, 1, settlement, begun=True)
 
         self.do(operation)
 

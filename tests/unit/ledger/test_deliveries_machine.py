@@ -1,4 +1,4 @@
-"""Jobs under any sequence of moves: copies, kills, late replies, resends, cancels, revivals."""
+"""Jobs under any sequence of moves: copies, kills, late replies, resends, cancels, pauses."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from tests.support.ledger import ACCEPTED, LOST, Store, deferred, new_job
 from worker.errors import BeginRefused
-from worker.ledger import deliveries, housekeeping, operations, workers
-from worker.ledger.rows import Claim, Settlement, State, Terms
+from worker.ledger import batches, deliveries, endings, housekeeping, operations, workers
+from worker.ledger.rows import Claim, NewJob, Settlement, State, Terms
 from worker.outcome import Outcome
 from worker.pace import Limit
 
+BATCH = ("acme", "november")
 JOBS = st.sampled_from(["a", "b"])
 WORKERS = st.sampled_from(["w1", "w2"])
 LIMIT = Limit("company:acme", 4, even=False)
@@ -48,6 +49,7 @@ class Deliveries(RuleBasedStateMachine):
         self.lost: set[str] = set()
         self.dates: dict[str, float] = {}
         self.resent: set[str] = set()
+        self.paused = False
 
     def teardown(self) -> None:
         """Let go of the memory."""
@@ -61,9 +63,12 @@ class Deliveries(RuleBasedStateMachine):
     @rule(job_id=JOBS)
     def accept_a_copy(self, job_id: str) -> None:
         """Any number of copies: the first is new, the others change nothing."""
-        new = self.store.do(deliveries.accept, new_job(job_id, idempotency_key=job_id))
+        new = self.store.do(deliveries.accept, self._copy(job_id))
         assert new == (job_id not in self.published)
         self._publish(job_id)
+
+    def _copy(self, job_id: str) -> NewJob:
+        return new_job(job_id, idempotency_key=job_id, batch_id="november", batch_index=0)
 
     def _publish(self, job_id: str) -> None:
         if job_id not in self.published:
@@ -77,13 +82,14 @@ class Deliveries(RuleBasedStateMachine):
         try:
             self.store.do(
                 deliveries.begin_direct,
-                new_job(job_id, idempotency_key=job_id),
+                self._copy(job_id),
                 token=claim.token,
                 terms=Terms(worker, "smtp", self.store.clock.wall, "resend", RESEND_AFTER_SECONDS),
             )
         except BeginRefused:
-            assert job_id in self.published or worker not in self.alive
+            assert job_id in self.published or worker not in self.alive or self.paused
         else:
+            assert not self.paused, "a job of a paused batch began"
             self._publish(job_id)
             self._note_begin(claim, worker)
         return claim, worker
@@ -116,6 +122,7 @@ class Deliveries(RuleBasedStateMachine):
         taken = self.store.take(*([LIMIT] if limited else []), worker=worker)
         if isinstance(taken, Claim):
             assert worker in self.alive
+            assert not self.paused, "a job of a paused batch was taken"
             return taken, worker
         return self._stand_in("none"), worker
 
@@ -143,6 +150,7 @@ class Deliveries(RuleBasedStateMachine):
         except BeginRefused:
             assert self.store.dump() == before
         else:
+            assert not self.paused, "a claim outlived the pause of its batch"
             self._note_begin(claim, worker)
 
     def _note_begin(self, claim: Claim, worker: str) -> None:
@@ -196,7 +204,7 @@ class Deliveries(RuleBasedStateMachine):
             "SELECT 1 FROM delivery WHERE claim = :token AND state = 'claimed'", token=claim.token
         )
         due_at = self.store.clock.wall
-        assert self.store.do(deliveries.release, claim, due_at=due_at, reason="") == bool(free)
+        assert self.store.do(endings.release, claim, due_at=due_at, reason="") == bool(free)
         slots = {name: rows for name, rows in before if name == "delivery"}
         if not free:
             assert dict(self.store.dump())["delivery"] == slots["delivery"]
@@ -231,7 +239,25 @@ class Deliveries(RuleBasedStateMachine):
         if job_id in self.published:
             state = self.store.state(job_id)
             cancelled = self.store.do(operations.cancel, job_id, "by hand")
-            assert cancelled == (state in {"waiting", "claimed", "unknown", "dead"})
+            assert cancelled == (state in {"waiting", "paused", "claimed", "unknown", "dead"})
+
+    @rule(park=st.booleans())
+    def pause(self, *, park: bool) -> None:
+        """A person pauses the batch, and claims are taken away; perhaps a worker does the rest."""
+        self.store.do(batches.pause_batch, *BATCH, held_by="ann")
+        self.paused = True
+        if park or self.store.query("SELECT 1 FROM delivery WHERE state = 'claimed'"):
+            self.store.do(batches.park_some, *BATCH)
+
+    @rule(whole=st.booleans())
+    def resume(self, *, whole: bool) -> None:
+        """A person lets the batch go on; perhaps housekeeping puts its jobs back."""
+        assert self.store.do(batches.end_pause, *BATCH) == self.paused
+        self.paused = False
+        if whole:
+            self.store.do(batches.put_back_some, *BATCH)
+        else:
+            self.store.do(batches.tend)
 
     @rule(job_id=JOBS, state=st.sampled_from(["dead", "unknown"]))
     def revive(self, job_id: str, state: str) -> None:

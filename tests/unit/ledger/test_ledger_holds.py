@@ -123,19 +123,6 @@ def test_a_probe_that_works_ends_its_holds(store: Store) -> None:
     assert only_hold(store).target == ACCOUNT
 
 
-def test_a_hold_with_an_end_is_not_probed_and_expires(store: Store) -> None:
-    """An operator's pause ends at its time, not by a probe."""
-    store.do(lambda c, _: holds.clear_hold(c, SERVER))
-    until = store.clock.wall + 600
-    store.do(holds.put_hold, "scope:company:acme", "paused", until_at=until)
-    store.clock.advance(599)
-    assert not probe(store, "scope:company:acme")
-    assert store.do(holds.expire_holds) == 0
-    store.clock.advance(1)
-    assert store.do(holds.expire_holds) == 1
-    assert store.do(lambda c, _: holds.all_holds(c)) == []
-
-
 def test_clear_hold_says_whether_there_was_one(store: Store) -> None:
     """A changed credential ends its hold at once; a second word changes nothing."""
     assert store.do(lambda c, _: holds.clear_hold(c, SERVER))

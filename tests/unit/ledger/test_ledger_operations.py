@@ -6,14 +6,15 @@ import pytest
 
 from tests.support.ledger import ACCEPTED, ENVELOPE, LANE, LOST, Store, deferred, new_job
 from worker.errors import BeginRefused
-from worker.ledger import deliveries, lanes, operations, workers
-from worker.ledger.rows import UNREADABLE, Settlement, State
+from worker.ledger import deliveries, endings, lanes, operations, workers
+from worker.ledger.rows import UNREADABLE, Nothing, Settlement, State
 from worker.outcome import Outcome
 from worker.pace import Limit
 
 LIMIT = Limit("company:acme", 9, even=False)
 DEAD = Settlement(State.DEAD, Outcome.DEAD, reason="550 no", event=Outcome.DEAD)
 DRAFTED = Settlement(State.DRAFTED, Outcome.DRAFTED, event=Outcome.DRAFTED)
+WEEKS = 3 * 7 * 86_400.0
 
 
 def store_with_job(state: str) -> Store:
@@ -65,7 +66,7 @@ def test_the_holder_of_a_cancelled_claim_frees_its_slot() -> None:
     store.do(operations.cancel, "a", "by hand")
     with pytest.raises(BeginRefused):
         store.begin(claim)
-    assert not store.do(deliveries.release, claim, due_at=0.0, reason="refused")
+    assert not store.do(endings.release, claim, due_at=0.0, reason="refused")
     assert store.slots("company:acme")[0].worker is None
     assert store.state("a") == "cancelled"
 
@@ -138,3 +139,66 @@ def test_a_late_reply_does_not_undo_a_cancel() -> None:
     store.do(operations.cancel, "a", "by hand")
     store.settle(claim)
     assert store.state("a") == "cancelled"
+
+
+def reschedule(store: Store, job_id: str, due_at: float) -> bool:
+    """Give a job another date."""
+    return store.do(operations.reschedule, job_id, due_at=due_at, reason="by hand")
+
+
+def test_a_job_with_a_date_weeks_ahead_is_seen_by_nobody_until_then() -> None:
+    """Its lane is not due, so it costs no look; at its second it can be taken."""
+    store = Store()
+    store.register("w1")
+    due_at = store.clock.wall + WEEKS
+    store.accept("a", due_at=due_at)
+    store.clock.advance(WEEKS - 1)
+    assert store.do(lanes.due_lanes) == ([], due_at)
+    assert isinstance(store.take(LIMIT), Nothing)
+    store.clock.advance(1)
+    assert store.do(lanes.due_lanes) == ([LANE], None)
+    assert store.claim(LIMIT).job_id == "a"
+
+
+def test_a_job_is_rescheduled_to_sooner_and_to_later() -> None:
+    """Its lane learns of the sooner date; the later one only its turn tells."""
+    store = Store()
+    store.register("w1")
+    store.accept("a", due_at=store.clock.wall + WEEKS)
+    store.accept("b")
+    assert reschedule(store, "a", store.clock.wall + 5)
+    assert reschedule(store, "b", store.clock.wall + WEEKS)
+    assert isinstance(store.take(LIMIT), Nothing)
+    assert store.do(lanes.due_lanes) == ([], store.clock.wall + 5)
+    store.clock.advance(5)
+    assert store.claim(LIMIT).job_id == "a"
+    assert (store.row("b").state, store.row("b").reason) == ("waiting", "by hand")
+
+
+def test_a_claimed_job_that_is_rescheduled_has_a_spent_claim() -> None:
+    """Its worker must not send it now; the slot comes back."""
+    store = store_with_job("waiting")
+    claim = store.claim(LIMIT)
+    assert reschedule(store, "a", store.clock.wall + 60)
+    with pytest.raises(BeginRefused):
+        store.begin(claim)
+    assert not store.do(endings.release, claim, due_at=0.0, reason="refused")
+    assert (store.state("a"), store.slots("company:acme")[0].worker) == ("waiting", None)
+    assert isinstance(store.take(LIMIT), Nothing)
+
+
+@pytest.mark.parametrize("state", ["data", "sent", "drafted", "dead", "unknown", "cancelled"])
+def test_a_job_that_does_not_wait_is_not_rescheduled(state: str) -> None:
+    """What may have left has no other date, and the dead are for a person to decide about."""
+    store = store_with_job(state)
+    before = store.dump()
+    assert not reschedule(store, "a", store.clock.wall + 60)
+    assert store.dump() == before
+
+
+def test_a_job_is_not_rescheduled_beyond_its_end() -> None:
+    """It would expire before it could be sent: its date stays."""
+    store = Store()
+    store.accept("a", expires_at=store.clock.wall + 60)
+    assert not reschedule(store, "a", store.clock.wall + 60)
+    assert reschedule(store, "a", store.clock.wall + 59)
