@@ -23,7 +23,7 @@ from worker.errors import (
 )
 from worker.ledger.rows import Settlement, State
 from worker.outcome import Fact, Outcome, RecipientState, Reply
-from worker.retry import next_delay_seconds
+from worker.retry import next_delay_seconds, with_wish
 from worker.settlements import ended, given_up, is_open, merged, not_taken
 from worker.tickets import until_recorded
 
@@ -65,7 +65,11 @@ class Tools(NamedTuple):
 
 @dataclass(slots=True)
 class Delivery:
-    """One attempt of one job under the settings in force."""
+    """One attempt of one job under the settings in force.
+
+    Attributes:
+        mail_sent: whether the server waits for the mail itself, so that its slot is used.
+    """
 
     tools: Tools
     job: Job
@@ -74,6 +78,7 @@ class Delivery:
     started_steady: float = 0.0
     begun_steady: float = 0.0
     begun_wall: float | None = None
+    mail_sent: bool = False
 
     async def run(self) -> None:
         """Deliver the job, or record why not; afterwards its row says what became of it.
@@ -134,6 +139,7 @@ class Delivery:
 
     async def _begin(self) -> None:
         """Commit in the ledger that the mail leaves now; only then may its first byte leave."""
+        self.mail_sent = True
         not_before = self.ticket.not_before_steady
         if not_before is not None:
             while (early := not_before - self.tools.ledger.now().steady) > 0:
@@ -211,13 +217,14 @@ class Delivery:
     async def _hold(self, held: Held) -> None:
         """Not this mail's fault: hold the target, and let the mail wait uncounted."""
         target = str(held.target)
+        reason, probe_after_seconds = with_wish(held.reason, held.retry_after_seconds)
         await self._recorded(
             partial(
                 self.tools.ledger.hold,
                 target,
-                held.reason,
+                reason,
                 token=self.ticket.token if target in self.ticket.probes else "",
-                probe_after_seconds=held.retry_after_seconds,
+                probe_after_seconds=probe_after_seconds,
             )
         )
         now = self.tools.ledger.now().wall
@@ -226,7 +233,7 @@ class Delivery:
                 Settlement(
                     State.WAITING,
                     Outcome.HELD,
-                    reason=held.reason,
+                    reason=reason,
                     due_at=now,
                     counted=False,
                     reply=str(held.reply or ""),
@@ -235,8 +242,8 @@ class Delivery:
                 )
             )
             return
-        await self._recorded(partial(self._put_back, held.reason, event=Outcome.HELD))
-        self._report(Outcome.HELD, held.reason, held.reply)
+        if await self._recorded(partial(self._put_back, reason, event=Outcome.HELD)):
+            self._report(Outcome.HELD, reason, held.reply)
 
     async def _lose(self, reason: str) -> None:
         """DATA was begun and no reply came: say so, and let the settings decide what next."""
@@ -275,9 +282,11 @@ class Delivery:
         else:
             await self._recorded(partial(self._put_back, reason))
 
-    async def _put_back(self, reason: str, event: str | None = None) -> None:
+    async def _put_back(self, reason: str, event: str | None = None) -> bool:
         now = self.tools.ledger.now().wall
-        await self.ticket.put_back(due_at=now, reason=reason, event=event)
+        return await self.ticket.put_back(
+            due_at=now, reason=reason, event=event, mail_sent=self.mail_sent
+        )
 
     async def _recorded(self, record: Callable[[], Awaitable[T]]) -> T:
         return await until_recorded(self.ticket, record, self.tools.sleep)

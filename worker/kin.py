@@ -14,6 +14,7 @@ from producers.processes import is_alive, started
 
 _NAMESPACE = Path("/proc/self/ns/pid")
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_STAT_PARENT = 1  # field 4 of proc_pid_stat(5), counted behind the command's name
 
 
 def _here() -> str:
@@ -22,6 +23,23 @@ def _here() -> str:
         return f"{_BOOT.read_text('ascii').strip()} {_NAMESPACE.readlink()}"
     except OSError:
         return ""
+
+
+def is_sibling(name: str) -> bool:
+    """Whether the process of that name runs on this host under the same parent as this one.
+
+    So the process that serves a worker's health tells its own worker's processes from those of
+    another installation on the same host.
+    """
+    here, _, rest = name.partition("|")
+    pid, _, since = rest.partition("|")
+    if not here or here != _here() or not pid.isdigit() or not is_alive(int(pid), since):
+        return False
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return False
+    return int(stat.rpartition(")")[2].split()[_STAT_PARENT]) == os.getppid()
 
 
 def name_of_this_process() -> str:

@@ -3,19 +3,22 @@
 The knowledge is data: ``replies.toml`` beside this file. The first row that fits decides; without
 one, RFC 5321 4.2.1 does: 4yz is deferred, 5yz is dead, except where the stage says more (a refused
 login is the credential's fault, a refused greeting the server's).
+
+Where the words ask for a time ("try again in 5 minutes"), that takes the place of the row's own.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from worker.outcome import Reply, TargetKind
+from worker.retry import with_wish
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,6 +28,15 @@ MAX_TEXT_LENGTH = 500
 
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+
+_WISH = re.compile(
+    r"\b(?:(?P<named>retry-after[ :=]*)|(?:try again|retry|come back|wait|gr[ea]y-?listed|delayed)\b"
+    r"(?:[ ,:]+(?:in|for|after|at least|another|about|please))*[ :]+)"
+    r"(?:(?P<clock>\d{1,2}:\d\d:\d\d)\b|(?P<number>[-+]?\d{1,12}(?:\.\d{1,6})?|nan\b|inf\b)"
+    r" ?(?P<unit>(?:seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|years?)\b)?)",
+    re.IGNORECASE,
+)
+_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "y": 365 * 86400.0}
 
 
 class Stage(StrEnum):
@@ -88,6 +100,7 @@ class Rule:
         )
 
 
+_REPLY_TARGETS = frozenset({TargetKind.SERVER, TargetKind.ACCOUNT, TargetKind.CREDENTIAL})
 _STAGE_HOLDS = {
     Stage.CONNECT: (TargetKind.SERVER, "the server does not accept connections now"),
     Stage.EHLO: (TargetKind.SERVER, "the server refused our greeting"),
@@ -121,8 +134,33 @@ def clean(text: str) -> str:
     return _CONTROL.sub(" ", text[: 2 * MAX_TEXT_LENGTH]).strip()[:MAX_TEXT_LENGTH]
 
 
+def wish_of(text: str) -> float | None:
+    """Return how many seconds a server's words ask to wait; None where they name no time.
+
+    It is whatever the server wrote, so it may be absurd: ``retry.granted`` says what it gets. A
+    number without a unit counts as seconds after ``Retry-After`` only; elsewhere it may be anything.
+    """
+    found = _WISH.search(text)
+    if found is None:
+        return None
+    if found["clock"]:
+        hours, minutes, seconds = (float(part) for part in found["clock"].split(":"))
+        return hours * 3600 + minutes * 60 + seconds
+    if not found["unit"] and not found["named"]:
+        return None
+    return float(found["number"]) * _UNIT_SECONDS[(found["unit"] or "s")[0].lower()]
+
+
 def classify(reply: Reply, stage: Stage) -> Classification:
-    """Say what a negative reply means at this stage of the session."""
+    """Say what a negative reply means at this stage of the session, and how long to wait."""
+    found = _meaning(reply, stage)
+    if found.verdict is Verdict.DEAD or (asked := wish_of(reply.text)) is None:
+        return found
+    reason, seconds = with_wish(found.reason, asked)
+    return replace(found, reason=reason, retry_after_seconds=seconds)
+
+
+def _meaning(reply: Reply, stage: Stage) -> Classification:
     for rule in rules():
         if rule.fits(reply, stage):
             return rule.classification
@@ -167,7 +205,7 @@ def _rule(row: Mapping[str, Any]) -> Rule:
         raise ValueError(f"replies.toml, {row.get('name')!r}: unknown key {unknown[0]!r}")
     verdict = Verdict(row["verdict"])
     target = TargetKind(row["target"]) if "target" in row else None
-    if (verdict is Verdict.HOLD) != (target is not None):
+    if (verdict is Verdict.HOLD) != (target in _REPLY_TARGETS):
         raise ValueError(f"replies.toml, {row['name']!r}: a hold names its target, no other does")
     return Rule(
         classification=Classification(

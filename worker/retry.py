@@ -1,10 +1,50 @@
-"""When to try a deferred mail again: pure, with the random number passed in."""
+"""When to try again: a mail's back-off, and what is granted of a server's own wish.
+
+Pure, with the random number passed in.
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 FIRST_DELAY_SECONDS = 30.0
 LONGEST_DELAY_SECONDS = 3600.0
+SHORTEST_WISH_SECONDS = 1.0
+LONGEST_WISH_SECONDS = 3600.0
 _MOST_DOUBLINGS = 16
+
+
+class Wish(NamedTuple):
+    """How long a server is left alone because it asked for that.
+
+    Attributes:
+        note: what to say of it where it was not granted as it came; empty where it was.
+    """
+
+    seconds: float
+    note: str = ""
+
+
+def granted(wish_seconds: float) -> Wish:
+    """Return a server's wish, kept between 1 s and 1 h.
+
+    A server that asks for 0 s, for less, or for what is no number would be tried in a hot loop;
+    one that asks for a year would be forgotten. Within the hour it is asked again, and may say so
+    again.
+    """
+    # Nothing is greater than NaN nor less, so max() keeps the shortest.
+    seconds = min(LONGEST_WISH_SECONDS, max(SHORTEST_WISH_SECONDS, wish_seconds))
+    if seconds == wish_seconds:
+        return Wish(seconds)
+    return Wish(seconds, f"it asks for {wish_seconds:.10g} s, and gets {seconds:g} s")
+
+
+def with_wish(reason: str, wish_seconds: float | None) -> tuple[str, float | None]:
+    """Return a reason that says what a server asked for, where it does not get it, and what it gets."""
+    if wish_seconds is None:
+        return reason, None
+    seconds, note = granted(wish_seconds)
+    return (f"{reason}; {note}" if note else reason), seconds
 
 
 def back_off_seconds(
@@ -14,7 +54,7 @@ def back_off_seconds(
 
     The base doubles from 30 s; up to half of it is added at random, so that mails deferred together
     do not come back together, and the whole stays below 1 h. A server's own wish is a lower bound,
-    up to an hour.
+    as far as it is ``granted``.
 
     Args:
         attempts: how many attempts have failed, 1 or more.
@@ -30,7 +70,9 @@ def back_off_seconds(
         raise ValueError(f"random must lie in [0, 1), not {random}")
     base = FIRST_DELAY_SECONDS * float(2 ** min(attempts - 1, _MOST_DOUBLINGS))
     delay = min(base, LONGEST_DELAY_SECONDS / 1.5) * (1 + random / 2)
-    return max(delay, min(retry_after_seconds or 0.0, LONGEST_DELAY_SECONDS))
+    return (
+        delay if retry_after_seconds is None else max(delay, granted(retry_after_seconds).seconds)
+    )
 
 
 def next_delay_seconds(

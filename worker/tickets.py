@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from worker.errors import LedgerUnavailable
 from worker.ledger import deliveries
-from worker.ledger.rows import State, Terms
+from worker.ledger.rows import Settlement, State, Terms
 from worker.ledger.slots import release_slots
+from worker.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 
     from config.effective import EffectiveSettings
     from worker.ledger.clock import Now
+    from worker.ledger.engine import Operation
     from worker.ledger.ledger import Ledger
-    from worker.ledger.rows import Claim, NewJob, Settlement
+    from worker.ledger.rows import Claim, NewJob
     from worker.outcome import RecipientReply
 
 SETTLE_AGAIN_SECONDS = 1.0
@@ -62,7 +64,7 @@ class Ticket(Protocol):
 
         Raises:
             BeginRefused: it must not leave.
-            LedgerUnavailable: the same.
+            LedgerUnavailable: the same; if it was committed after all, that is undone.
         """
 
     async def settle(self, settlement: Settlement, *, mail_sent: bool = True) -> bool:
@@ -75,8 +77,13 @@ class Ticket(Protocol):
             LedgerUnavailable: nothing was recorded.
         """
 
-    async def put_back(self, *, due_at: float, reason: str, event: str | None = None) -> bool:
-        """Let the job wait, its slots unused; only if MAIL was never sent."""
+    async def put_back(
+        self, *, due_at: float, reason: str, event: str | None = None, mail_sent: bool = False
+    ) -> bool:
+        """Let the job wait, uncounted, if no byte of its mail left; whether this has put it back.
+
+        Its slots are free again at once, unless MAIL was sent: what reached the server used them.
+        """
 
 
 async def until_recorded(
@@ -108,6 +115,18 @@ def _terms(settings: EffectiveSettings, worker: str, date_at: float) -> Terms:
     )
 
 
+async def _confirmed(ledger: Ledger, operation: Operation[T], token: str) -> T:
+    """Do what puts a job into this worker's hands; not confirmed, it counts as refused, and is undone.
+
+    Else the job would stay with a worker that lives and does not have it.
+    """
+    try:
+        return await ledger.run(operation)
+    except LedgerUnavailable:
+        ledger.disown(token)
+        raise
+
+
 class DirectTicket:
     """The ticket of a job that waits for nothing and so has no row yet."""
 
@@ -129,14 +148,13 @@ class DirectTicket:
 
     async def begin(self, settings: EffectiveSettings) -> None:
         """Write the row as in DATA; the first copy of the job to do so wins."""
-        await self._ledger.run(
-            partial(
-                deliveries.begin_direct,
-                job=self._job,
-                token=self.token,
-                terms=_terms(settings, self._worker, self.date_at),
-            )
+        begin = partial(
+            deliveries.begin_direct,
+            job=self._job,
+            token=self.token,
+            terms=_terms(settings, self._worker, self.date_at),
         )
+        await _confirmed(self._ledger, begin, self.token)
         self.has_row = self.begun = True
 
     async def settle(self, settlement: Settlement, *, mail_sent: bool = True) -> bool:
@@ -150,8 +168,11 @@ class DirectTicket:
             self._job.job_id, self.token, 1, settlement, begun=self.begun
         )
 
-    async def put_back(self, *, due_at: float, reason: str, event: str | None = None) -> bool:
+    async def put_back(
+        self, *, due_at: float, reason: str, event: str | None = None, mail_sent: bool = False
+    ) -> bool:
         """Write the row as waiting."""
+        del mail_sent  # it holds no slot
         return await self._ledger.run(
             partial(_accept_later, job=self._job, due_at=due_at, reason=reason, event=event)
         )
@@ -167,7 +188,7 @@ class DirectTicket:
                 deliveries.accept(connection, now, self._job)
             return claimed
 
-        return await self._ledger.run(operation)
+        return await _confirmed(self._ledger, operation, self.token)
 
 
 def _accept_later(
@@ -204,13 +225,12 @@ class ClaimTicket:
 
     async def begin(self, settings: EffectiveSettings) -> None:
         """Mark job and slots as in DATA."""
-        await self._ledger.run(
-            partial(
-                deliveries.begin_claimed,
-                claim=self._claim,
-                terms=_terms(settings, self._worker, self.date_at),
-            )
+        begin = partial(
+            deliveries.begin_claimed,
+            claim=self._claim,
+            terms=_terms(settings, self._worker, self.date_at),
         )
+        await _confirmed(self._ledger, begin, self.token)
         self.begun = True
 
     async def settle(self, settlement: Settlement, *, mail_sent: bool = True) -> bool:
@@ -221,6 +241,19 @@ class ClaimTicket:
             self._claim.job_id, self.token, self.attempts + 1, settlement, begun=self.begun
         )
 
-    async def put_back(self, *, due_at: float, reason: str, event: str | None = None) -> bool:
-        """Let the job wait again and free its slots."""
+    async def put_back(
+        self, *, due_at: float, reason: str, event: str | None = None, mail_sent: bool = False
+    ) -> bool:
+        """Let the job wait again and free its slots, or let them rest."""
+        if mail_sent:
+            waits = Settlement(
+                State.WAITING,
+                Outcome.HELD,
+                reason=reason,
+                due_at=due_at,
+                counted=False,
+                event=event,
+                recipients=self.settled,
+            )
+            return await self.settle(waits)
         return await self._ledger.release(self._claim, due_at=due_at, reason=reason, event=event)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SETTINGS_SECONDS = 1.0
 PRUNE_SECONDS = 5.0
 EVENTS_SECONDS = 0.5
+EXPLAIN_SECONDS = 2.0
 TROUBLE_SECONDS = 0.25
 """How often to look whether the worker has become ready, or is so no more."""
 PAUSE_SECONDS = 5.0
@@ -38,6 +39,7 @@ class Chores(NamedTuple):
         trouble: why this worker is not ready, in one line; empty while it is.
         poll_settings: read what changed in the settings; called in a thread.
         publish_events: publish what is due, returning how much; called in a thread.
+        explain: tell waiting jobs that no settings serve why they wait; called in a thread.
         die: end this process, because it was found dead.
         tell_of: report jobs that ended without a delivery, by their ids; called in a thread.
         has_ended: whether the process of that name has surely ended.
@@ -50,6 +52,7 @@ class Chores(NamedTuple):
     trouble: Callable[[], str]
     poll_settings: Callable[[], None]
     publish_events: Callable[[], int]
+    explain: Callable[[], None]
     die: Callable[[], None]
     log: Logger
     tell_of: Callable[[Iterable[str]], None]
@@ -126,6 +129,7 @@ class Upkeep:
             (SETTINGS_SECONDS, self._poll_settings),
             (EVENTS_SECONDS, self._publish_events),
             (PRUNE_SECONDS, self._prune),
+            (EXPLAIN_SECONDS, self._explain),
         ]
         self._tasks = [
             asyncio.create_task(self._repeat(seconds, chore), name=chore.__name__)
@@ -210,6 +214,10 @@ class Upkeep:
     async def _prune(self) -> None:
         """Delete some of what is old enough: a step so small that it delays nobody."""
         await self._chores.ledger.run(partial(_prune, older_than_seconds=self._chores.keep_seconds))
+
+    async def _explain(self) -> None:
+        if not self._chores.outage.reason:
+            await _in_thread(self._chores.explain)
 
     async def _publish_events(self) -> None:
         await _in_thread(self._chores.publish_events)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from click.testing import CliRunner
 from sqlalchemy import text
 
+from tests.support.waiting import GENEROUS_SECONDS
 from worker.cli.installation import Installation
 from worker.cli.main import main
 from worker.ledger import holds
@@ -95,7 +96,7 @@ def write_password(users: Path, user: str, password: str) -> None:
     fresh.rename(users / f"{user}.secret")
 
 
-def until(done: Callable[[], bool], what: str, timeout_seconds: float = 10.0) -> None:
+def until(done: Callable[[], bool], what: str, timeout_seconds: float = GENEROUS_SECONDS) -> None:
     """Wait until something is so.
 
     Raises:

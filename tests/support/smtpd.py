@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Self
 
 from tests.support.smtpd_script import Accepted, Action, Delay, Drop, Raw, Rule, Session, Silence
 from tests.support.smtpd_session import SessionProtocol
+from tests.support.waiting import GENEROUS_SECONDS
 
 if TYPE_CHECKING:
     import ssl
@@ -128,7 +129,9 @@ class SmtpServer:
 
         self.loop.call_soon_threadsafe(go)
 
-    def wait_until(self, done: Callable[[], bool], timeout_seconds: float = 5.0) -> None:
+    def wait_until(
+        self, done: Callable[[], bool], timeout_seconds: float = GENEROUS_SECONDS
+    ) -> None:
         """Wait for something that the server will have seen soon.
 
         Raises:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.retry import back_off_seconds, next_delay_seconds
+from worker.retry import back_off_seconds, granted, next_delay_seconds
 
 ATTEMPTS = st.integers(1, 10_000)
 RANDOM = st.floats(0, 1, exclude_max=True)
@@ -36,6 +36,21 @@ def test_servers_wish_is_a_lower_bound() -> None:
     assert back_off_seconds(1, random=0, retry_after_seconds=300) == 300
     assert back_off_seconds(5, random=0, retry_after_seconds=1) == 480
     assert back_off_seconds(1, random=0, retry_after_seconds=1e9) == 3600
+
+
+@given(st.floats())
+def test_a_wish_is_granted_between_a_second_and_an_hour(wish: float) -> None:
+    """Whatever a server asks for, NaN and infinity included; what is changed is said."""
+    seconds, note = granted(wish)
+    assert 1 <= seconds <= 3600
+    assert (note == "") is (seconds == wish)
+
+
+@given(ATTEMPTS, RANDOM, st.floats())
+def test_no_wish_breaks_the_back_off(attempts: int, random: float, wish: float) -> None:
+    """An absurd wish neither shortens the back-off nor takes it beyond an hour."""
+    least = back_off_seconds(attempts, random=random)
+    assert least <= back_off_seconds(attempts, random=random, retry_after_seconds=wish) <= 3600
 
 
 @given(ATTEMPTS, RANDOM, st.floats(0, 400_000), st.floats(1, 400_000))

@@ -48,7 +48,8 @@ def readiness(*, stopping: bool, ledger_trouble: str, workers: Sequence[WorkerRe
 
     Args:
         ledger_trouble: why the ledger cannot be read; empty while it can.
-        workers: those with a lease, dead ones included.
+        workers: those of this worker's processes that have a lease, dead ones included. Another
+            host's say nothing about whether this one delivers.
     """
     if stopping:
         return Verdict(ok=False, why="stopping")

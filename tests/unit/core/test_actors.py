@@ -12,7 +12,7 @@ from producers.errors import InvalidEnvelope
 from producers.topology import Topology
 from tests.support.fakes import AWAY, WORKER, limited_settings
 from tests.support.jobs import JOB_ID, make_job
-from tests.support.pumping import start_pumping
+from tests.support.pumping import Pumping
 from tests.unit.broker.fakes import FakeOrigin
 from worker.actors import FOR_A_NEWER_WORKER_SECONDS, Actors
 from worker.broker.message import take
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from producers.job import Job
     from tests.support.fakes import Desk
-    from tests.support.pumping import Pumping
 
 SCOPE = "company:acme"
 
@@ -56,10 +55,10 @@ class Stage:
 
 
 @pytest.fixture
-def stage(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Stage:
+def stage(desk: Desk) -> Stage:
     """A worker whose intake and pump share one place in flight to a server."""
     caps = Caps({"send": 9, "batch": 9}, server=2, account=9)
-    return Stage(desk, start_pumping(desk, monkeypatch, capacity=Capacity(caps), holding=Holding()))
+    return Stage(desk, Pumping(desk, capacity=Capacity(caps), holding=Holding()))
 
 
 @pytest.mark.parametrize("kind", ["send", "batch"])

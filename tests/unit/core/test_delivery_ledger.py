@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -18,8 +19,10 @@ from worker.tickets import SETTLE_AGAIN_SECONDS
 if TYPE_CHECKING:
     from tests.support.fakes import Desk
     from worker.delivery import Delivery
+    from worker.ledger.engine import Operation
     from worker.outcome import Fact
 
+T = TypeVar("T")
 SCOPE = "mailbox:acme/jane"
 SERVER = HoldTarget(TargetKind.SERVER, "127.0.0.1:25")
 FAILURES = [
@@ -67,14 +70,26 @@ def cancel(desk: Desk) -> bool:
     return desk.ledger.call(lambda c, now: operations.cancel(c, now, JOB_ID, "by a person"))
 
 
-def test_cancelled_before_begin_sends_nothing_and_frees_the_slot(desk: Desk) -> None:
-    """A claimed job may still be cancelled; its begin is refused."""
+def test_cancelled_before_begin_sends_nothing_and_uses_the_slot(desk: Desk) -> None:
+    """A claimed job may still be cancelled; its begin is refused, but the server has seen MAIL."""
     limited(desk)
     delivery = desk.claimed(make_job())
     assert cancel(desk)
     asyncio.run(delivery.run())
     assert (desk.row(JOB_ID).state, desk.server.begun_at) == (State.CANCELLED, [])
-    assert desk.free_slots(SCOPE) == 2
+    assert in_nobodys_hands(desk)
+    assert desk.free_slots(SCOPE) == 1
+
+
+def test_a_hold_that_puts_nothing_back_is_not_reported(desk: Desk) -> None:
+    """The job was cancelled while its server was tried: the target is held, the job is not."""
+    limited(desk)
+    desk.server.before.append(Held("down", target=SERVER))
+    delivery = desk.claimed(make_job())
+    assert cancel(desk)
+    asyncio.run(delivery.run())
+    assert (desk.row(JOB_ID).state, desk.outcomes) == (State.CANCELLED, [])
+    assert (desk.holds(), desk.free_slots(SCOPE)) == ([str(SERVER)], 2)
 
 
 def test_cancelled_after_begin_is_too_late(desk: Desk) -> None:
@@ -126,6 +141,51 @@ def test_without_ledger_a_direct_job_comes_again(desk: Desk, failure: Exception 
         asyncio.run(desk.direct(make_job()).run())
     assert desk.find(JOB_ID) is None
     assert desk.outcomes == []
+
+
+def unconfirm(desk: Desk, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let one operation of that name be committed, and the connection break before the answer."""
+    real = desk.ledger.run
+    cut: list[bool] = []
+
+    async def run(operation: Operation[T]) -> T:
+        done = await real(operation)
+        if not cut and name in repr(operation):
+            cut.append(True)
+            raise LedgerUnavailable("the server closed the connection")
+        return done
+
+    monkeypatch.setattr(desk.ledger, "run", run)
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_a_begin_whose_commit_was_not_confirmed_is_undone(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, *, direct: bool
+) -> None:
+    """Nothing leaves, and no job stays in DATA with a worker that has no mail in hand."""
+    limited(desk)
+    unconfirm(desk, monkeypatch, "begin_")
+    with suppress(LedgerUnavailable):  # a direct job's message comes again, and finds its row
+        asyncio.run((desk.direct(make_job()) if direct else desk.claimed(make_job())).run())
+    desk.ledger.call(lambda _c, _now: None)
+    assert desk.server.begun_at == []
+    assert in_nobodys_hands(desk)
+    row = desk.row(JOB_ID)
+    assert (row.state, row.attempts, desk.outcomes) == (State.WAITING, 0, [])
+    assert desk.query("SELECT * FROM attempt") == []
+
+
+def test_a_claim_whose_commit_was_not_confirmed_is_undone(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A direct job that was refused gets a row; if nobody knows of it, the job waits in it."""
+    unconfirm(desk, monkeypatch, "_adopt")
+    desk.server.before.append(Deferred("later"))
+    with pytest.raises(LedgerUnavailable):
+        asyncio.run(desk.direct(make_job()).run())
+    desk.ledger.call(lambda _c, _now: None)
+    assert (desk.row(JOB_ID).state, desk.outcomes) == (State.WAITING, [])
+    assert in_nobodys_hands(desk)
 
 
 @pytest.mark.parametrize("failure", [None, *FAILURES])

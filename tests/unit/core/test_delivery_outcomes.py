@@ -212,6 +212,25 @@ def test_a_hold_after_mail_uses_the_slot_but_no_attempt(desk: Desk) -> None:
     assert desk.free_slots(SCOPE) == 1
 
 
+@pytest.mark.parametrize(
+    ("asked", "after", "note"),
+    [
+        (90.0, 90.0, ""),
+        (0.0, 1.0, "; it asks for 0 s, and gets 1 s"),
+        (-7.0, 1.0, "; it asks for -7 s, and gets 1 s"),
+        (float("nan"), 1.0, "; it asks for nan s, and gets 1 s"),
+        (31_536_000.0, 3600.0, "; it asks for 31536000 s, and gets 3600 s"),
+    ],
+)
+def test_an_absurd_wish_is_not_granted(desk: Desk, asked: float, after: float, note: str) -> None:
+    """Whatever a server asks for, it is tried again between a second and an hour from now."""
+    desk.server.before.append(Held("429", target=SERVER, retry_after_seconds=asked))
+    deliver(desk)
+    ((reason, probe_at),) = desk.query("SELECT reason, next_probe_at FROM hold")
+    assert (reason, probe_at - desk.clock.wall) == (f"429{note}", pytest.approx(after))
+    assert desk.row(JOB_ID).reason == f"429{note}"
+
+
 def test_a_hold_after_begin_never_leaves_the_job_in_data(desk: Desk) -> None:
     """Whatever a transport says of MAIL, what has begun is settled, not put back."""
     desk.server.after.append(Held("421", target=SERVER))

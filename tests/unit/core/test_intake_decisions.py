@@ -92,6 +92,13 @@ def hold_server(door: Door) -> None:
     door.holding.replace([Hold("server:127.0.0.1:25", "down", 0.0, None, 0.0, 1, None)])
 
 
+def pause_company(door: Door) -> None:
+    """A person has paused every single send of the company."""
+    pause = Hold("company:acme:send", "paused", 0.0, None, 1e18, 0, None, "operator", "ann")
+    door.holding.replace([pause])
+    door.settings = limited_settings(context="acme", company="acme")
+
+
 def limit(door: Door) -> None:
     """A limit binds it."""
     door.settings = limited_settings(mailbox_emails_per_min=30)
@@ -112,7 +119,7 @@ def full(door: Door) -> None:
     door.capacity = Capacity(NO_ROOM)
 
 
-@pytest.mark.parametrize("obstacle", [hold_server, limit, unknown, broken, full])
+@pytest.mark.parametrize("obstacle", [hold_server, pause_company, limit, unknown, broken, full])
 def test_what_may_not_go_now_waits_in_its_lane(
     door: Door, obstacle: Callable[[Door], None]
 ) -> None:
@@ -123,6 +130,18 @@ def test_what_may_not_go_now_waits_in_its_lane(
     assert door.bell.lanes == [LANE]
     assert door.desk.server.mails == []
     assert door.capacity.in_flight == 0
+
+
+def test_a_batch_that_no_limit_binds_waits_while_it_is_paused(door: Door) -> None:
+    """Another batch of the same company goes at once."""
+    door.settings = limited_settings(kind="batch")
+    hold = Hold("batch:acme/november", "paused", 0.0, None, 1e18, 0, None, "operator", "ann")
+    door.holding.replace([hold])
+    other = JOB_ID.replace("1", "2")
+    door.take_in(kind="batch", batch_id="november", batch_index=0)
+    door.take_in(kind="batch", batch_id="december", batch_index=0, id=other)
+    assert door.desk.row(JOB_ID).state is State.WAITING
+    assert door.desk.row(other).state is State.SENT
 
 
 def test_a_date_ahead_is_waited_for_and_one_that_has_passed_is_not(door: Door) -> None:

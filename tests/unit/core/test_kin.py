@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from worker.kin import has_ended, name_of_this_process
+from worker.kin import has_ended, is_sibling, name_of_this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,3 +80,26 @@ def test_without_the_kernels_help_there_is_no_name(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("worker.kin._here", lambda: "")
     assert name_of_this_process() == ""
     assert not has_ended(name)
+
+
+def test_a_process_of_another_parent_is_no_sibling(
+    child: tuple[subprocess.Popen[bytes], str],
+) -> None:
+    """Of one parent are this process itself and its siblings; not its child, nor one that ended."""
+    process, name = child
+    assert is_sibling(name_of_this_process())
+    assert not is_sibling(name)
+    process.kill()
+    process.wait()
+    assert not is_sibling(name)
+
+
+def test_processes_of_one_parent_are_siblings(
+    child: tuple[subprocess.Popen[bytes], str],
+) -> None:
+    """Asked by another child of the same parent, the process is one of its own."""
+    program = "import sys; from worker.kin import is_sibling as i; print(i(sys.argv[1]))"
+    asked = subprocess.run(
+        [sys.executable, "-c", program, child[1]], stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert asked.stdout == "True\n"

@@ -58,6 +58,7 @@ class Home:
             trouble=lambda: self.trouble,
             poll_settings=lambda: None,
             publish_events=lambda: self.published.pop(0) if self.published else 0,
+            explain=lambda: None,
             die=self._die,
             log=self.log,
             tell_of=self.told.extend,
