@@ -23,16 +23,23 @@ HEAD: Final = """\
 bound to 127.0.0.1 unless `POSTMETER_METRICS_HOST` says otherwise, for all worker processes together.
 
 * `/healthz` is 200 while the process that serves is alive and does its rounds.
-* `/readyz` is 200 while the ledger can be read and at least one worker has nothing to complain of;
-  else 503 with one line of why. Both answer in JSON to `Accept: application/json`.
+* `/readyz` is 200 while the ledger can be read and written and at least one worker process of this
+  `postmeter worker` has nothing to complain of; else 503 with one line of why. What workers on other
+  hosts do changes nothing. Both answer in JSON to `Accept: application/json`.
 
 Counters and histograms add up what the worker processes of one host counted since `postmeter worker`
 started, those that were killed included. Gauges are read from the ledger, which all hosts share: take
 `max by (…)`, not `sum by (…)`.
 
 Scopes: `company:<id>` and `system` (the batches of a context), `all` (every batch),
-`mailbox:<context>/<user>` (all mail of a mailbox that has a limit). The system's context is the
-company `_system`. A counter of a company appears with its first email.
+`mailbox:<context>/<user>` (all mail of a mailbox that has a limit), and the same with `:day` for a
+limit by the day. The system's context is the company `_system`. A counter of a company appears with
+its first email.
+
+Windows are counted from the record of attempts, a job's every acceptance once, whichever process or
+host wrote it and however late its commit came (15 s at the most). `postmeter_drain_eta_seconds` is
+the model that `postmeter status` foretells with (`worker/forecasting.py`): every limit at once, turns
+with other companies and users by weight, single sends first, a pause with an end waited for.
 """
 
 

@@ -49,7 +49,7 @@ for line in sys.stdin:
     metrics.note_connections("smtp", {("mx:25", "busy"): 1})
     print("done", flush=True)
 """
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 class Counting:

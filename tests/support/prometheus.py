@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MISSING = "no Prometheus here: install prometheus (Debian: apt-get install prometheus)"
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 _CONFIG = """\
 global: {{scrape_interval: 1s}}
 scrape_configs:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from worker.binding import Binding
 from worker.cli import render
 from worker.cli.failures import Failed
 from worker.cli.forecast import Forecast, Outlook
@@ -45,7 +46,7 @@ def read_report(ledger: Ledger, job_id: str, settings: Settings | None) -> Repor
         job = find_job(connection, job_id)
         if job is None:
             return None
-        waits = job.state is State.WAITING
+        waits = job.state in {State.WAITING, State.PAUSED}
         forecast = Outlook(connection, now, settings).of(job) if waits else None
         return Report(job, attempts_of(connection, job_id), forecast, now)
 
@@ -121,12 +122,17 @@ def as_json(report: Report, mask: Callable[[str], str]) -> dict[str, Any]:
 def forecast_json(forecast: Forecast) -> dict[str, Any]:
     """A forecast for JSON."""
     limit = forecast.limit
+    per_minute = limit is not None and limit.per == "minute"
     return {
         "ahead": forecast.ahead,
         "leaves_at": render.iso(forecast.leaves_at),
+        "cause": forecast.cause.value,
         "limit_scope": limit.scope if limit else None,
-        "limit_per_minute": limit.limit if limit else None,
-        "limit_source": forecast.source or None,
+        "limit_per_minute": limit.limit if limit and per_minute else None,
+        "limit_per_day": limit.limit if limit and not per_minute else None,
+        "limit_layer": limit.layer if limit else None,
+        "limit_key": limit.key if limit else None,
+        "limit_file": limit.file if limit else None,
         "blocked": forecast.blocked or None,
     }
 
@@ -192,11 +198,10 @@ def forecast_fields(forecast: Forecast | None, now_wall: float) -> list[tuple[st
     pairs = [("in line", f"{ahead} before it")]
     if forecast.blocked:
         pairs.append(("waits", forecast.blocked))
-    elif forecast.leaves_at is not None:
+    if forecast.leaves_at is not None:
         left = render.duration(forecast.leaves_at - now_wall)
         at = render.local(forecast.leaves_at, now_wall)
         pairs.append(("leaves", f"about {at}, in {left}"))
     if forecast.limit is not None:
-        limit = forecast.limit
-        pairs.append(("limit", f"{limit.limit} a minute for {limit.scope} ({forecast.source})"))
+        pairs.append(("limit", str(Binding(forecast.limit))))
     return pairs

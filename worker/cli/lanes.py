@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from worker.binding import tightest
 from worker.cli import render
 from worker.cli.forecast import Outlook
+from worker.cli.limits import limits_json, print_limits, read_limits
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from config.settings import Settings
     from worker.cli.forecast import Terms
     from worker.cli.installation import Installation
+    from worker.cli.limits import LimitRow
+    from worker.ledger.clock import Now
     from worker.ledger.overview import LaneRecord
 
 
@@ -23,10 +30,11 @@ def lanes(here: Installation, company: str | None, *, as_json: bool) -> None:
     """List the waiting lines: one for each company, user and kind of job."""
     settings = here.settings()
     with here.ledger() as ledger:
-        outlook = ledger.read(lambda c, now: Outlook(c, now, settings))
+        outlook, limits = ledger.read(lambda c, now: _read(c, now, settings, company))
     found = [each for each in outlook.lanes if company in {None, each.lane.company}]
     if as_json:
-        render.emit({"lanes": [_as_json(each, outlook) for each in found]})
+        lines = [_as_json(each, outlook) for each in found]
+        render.emit({"lanes": lines, "limits": limits_json(limits)})
         return
     if not found:
         click.echo("nothing waits")
@@ -47,6 +55,19 @@ def lanes(here: Installation, company: str | None, *, as_json: bool) -> None:
         ],
         numbers=("waiting", "due", "empty in"),
     )
+    if limits:
+        click.echo()
+        print_limits(limits, outlook.now.wall)
+
+
+def _read(
+    connection: Connection, now: Now, settings: Settings | None, company: str | None
+) -> tuple[Outlook, list[LimitRow]]:
+    """Look at the lanes while the ledger is open: what follows is read when it is asked for."""
+    outlook = Outlook(connection, now, settings)
+    for record in outlook.lanes:
+        outlook.drain_seconds([record])
+    return outlook, read_limits(connection, outlook, settings, company)
 
 
 def _empty_in(outlook: Outlook, record: LaneRecord) -> str:
@@ -64,8 +85,8 @@ def _waits_for(outlook: Outlook, record: LaneRecord) -> str:
 
 
 def _limit(terms: Terms) -> str:
-    lowest = terms.lowest
-    return f"{lowest.limit} a minute for {lowest.scope}" if lowest else ""
+    lowest = tightest(terms.limits)
+    return "" if lowest is None else str(lowest)
 
 
 def _as_json(record: LaneRecord, outlook: Outlook) -> dict[str, object]:
@@ -81,8 +102,11 @@ def _as_json(record: LaneRecord, outlook: Outlook) -> dict[str, object]:
         "limits": [
             {
                 "scope": limit.scope,
-                "per_minute": limit.limit,
-                "source": terms.sources[limit.scope],
+                "limit": limit.limit,
+                "per": limit.per,
+                "layer": limit.layer,
+                "key": limit.key,
+                "file": limit.file,
             }
             for limit in terms.limits
         ],

@@ -11,13 +11,9 @@ from worker.cli.forecast import NO_SETTINGS, NO_WORKER, Outlook, batch_limit
 from worker.cli.holds import hold_json, print_holds
 from worker.cli.job_status import as_json as job_as_json
 from worker.cli.job_status import print_report, read_report
-from worker.ledger.overview import (
-    accepted_by_lane,
-    others_by_company,
-    unreadable_waiting,
-)
+from worker.cli.limits import limits_json, print_limits, read_limits
+from worker.ledger.overview import others_by_company, unreadable_waiting
 from worker.ledger.rows import State
-from worker.pace import WINDOW_SECONDS
 from worker.telemetry.masking import mask_addresses
 
 if TYPE_CHECKING:
@@ -25,6 +21,7 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
     from worker.cli.installation import Installation
+    from worker.cli.limits import LimitRow
     from worker.ledger.clock import Now
     from worker.ledger.holds import Hold
     from worker.ledger.overview import WorkerRecord
@@ -55,6 +52,7 @@ class Overview(NamedTuple):
     """Everything that the overview tells; ``published`` is what no worker has taken in yet."""
 
     companies: list[Company]
+    limits: list[LimitRow]
     holds: list[Hold]
     workers: list[WorkerRecord]
     unreadable: int
@@ -110,7 +108,7 @@ def _read(
     connection: Connection, now: Now, settings: Settings | None, published: dict[str, int] | str
 ) -> Overview:
     outlook = Outlook(connection, now, settings)
-    accepted = accepted_by_lane(connection, now, window_seconds=WINDOW_SECONDS)
+    accepted = outlook.accepted
     others = others_by_company(connection)
     names = {record.lane.company for record in outlook.lanes} | {lane.company for lane in accepted}
     names |= others.keys() | set(settings.contexts() if settings else ())
@@ -135,6 +133,7 @@ def _read(
         )
     return Overview(
         companies,
+        read_limits(connection, outlook, settings),
         outlook.holds,
         outlook.workers,
         unreadable_waiting(connection),
@@ -160,6 +159,7 @@ def _as_json(overview: Overview) -> dict[str, Any]:
             }
             for each in overview.companies
         ],
+        "limits": limits_json(overview.limits),
         "holds": [hold_json(hold) for hold in overview.holds],
         "workers": [
             {
@@ -199,6 +199,9 @@ def _print(overview: Overview, settings: Settings | None) -> None:
         numbers=("waiting", "in hand", "batch/min", "single/min", "empty in", "dead", "unknown"),
     )
     click.echo()
+    if overview.limits:
+        print_limits(overview.limits, overview.now.wall)
+        click.echo()
     if isinstance(overview.published, str):
         render.sentence(f"way in: {overview.published}")
     elif any(overview.published.values()):

@@ -6,6 +6,7 @@ their bodies, and never what has left. What was accepted is read on from where t
 
 from __future__ import annotations
 
+from math import inf, nextafter
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, text
@@ -22,6 +23,7 @@ class Line(NamedTuple):
     Attributes:
         due: how many of the ``jobs`` may go now.
         first_due_at: Unix seconds.
+        paused: that their batch is paused; then ``user`` is not told, and none is due.
     """
 
     company: str
@@ -31,12 +33,15 @@ class Line(NamedTuple):
     jobs: int
     due: int
     first_due_at: float
+    paused: bool = False
 
 
 class Stamp(NamedTuple):
-    """One acceptance by a server, on the steady clock."""
+    """One acceptance by a server, on the steady clock; named by its job and attempt."""
 
     steady: float
+    job_id: str
+    n: int
     company: str
     user: str
     kind: str
@@ -58,23 +63,54 @@ _LINES = text(
     " FROM delivery INDEXED BY delivery_line WHERE state = 'waiting'"
     " GROUP BY company, user_id, kind, prio"
 )
+_PAUSED = text(
+    "SELECT company, '', kind, 1, count(*), 0, min(due_at)"
+    " FROM delivery INDEXED BY delivery_paused WHERE state = 'paused' GROUP BY company, kind"
+)
 _STAMPS = text(
-    "SELECT accepted_steady, company, user_id, kind FROM attempt"
-    " WHERE accepted_steady > :after ORDER BY accepted_steady"
+    "SELECT accepted_steady, job_id, n, company, user_id, kind FROM attempt"
+    " WHERE accepted_steady >= :steady AND accepted_steady <= :until"
+    " AND (accepted_steady, job_id, n) > (:steady, :job_id, :n)"
+    " ORDER BY accepted_steady, job_id, n LIMIT :most"
+)
+_COUNT = text(
+    "SELECT count(*) FROM attempt WHERE accepted_steady > :after AND accepted_steady <= :until"
 )
 _DEAD = text("SELECT count(*) FROM delivery WHERE state = 'dead'")
 
 
-def accepted_after(connection: Connection, after_steady: float) -> list[Stamp]:
-    """List what servers accepted after a moment, in order.
+EVER = 1e17
+"""Later than any stamp."""
 
-    Stamps are read inside the writer's lock, so none that is older can commit later: reading on
-    from the last one misses nothing.
-    """
-    return [Stamp(*row) for row in connection.execute(_STAMPS, {"after": after_steady})]
+
+def start_of(steady: float) -> Stamp:
+    """A place in the order of stamps: after all up to this moment."""
+    return Stamp(nextafter(steady, inf), "", 0, "", "", "")
+
+
+def accepted_after(
+    connection: Connection, after: Stamp, *, until_steady: float = EVER, most: int = 1_000_000
+) -> list[Stamp]:
+    """List what servers accepted after another acceptance, in order, the first ones of it."""
+    named = {
+        "steady": after.steady,
+        "job_id": after.job_id,
+        "n": after.n,
+        "until": until_steady,
+        "most": most,
+    }
+    return [Stamp(*row) for row in connection.execute(_STAMPS, named)]
+
+
+def count_accepted(connection: Connection, after_steady: float, until_steady: float) -> int:
+    """Count what servers accepted between two moments, from the index alone."""
+    named = {"after": after_steady, "until": until_steady}
+    return int(connection.execute(_COUNT, named).scalar_one())
 
 
 def backlog(connection: Connection, now: Now) -> Backlog:
     """Count what waits, what is held, and what waits for a person's decision."""
     lines = [Line(*row) for row in connection.execute(_LINES, {"now": now.wall})]
-    return Backlog(lines, all_holds(connection), int(connection.execute(_DEAD).scalar_one()))
+    lines += [Line(*row)._replace(paused=True) for row in connection.execute(_PAUSED)]
+    holds = [hold for hold in all_holds(connection) if not hold.is_over(now.wall)]
+    return Backlog(lines, holds, int(connection.execute(_DEAD).scalar_one()))

@@ -37,9 +37,9 @@ def due_events(connection: Connection, most: int) -> list[dict[str, Any]]:
     return [dict(row) for row in connection.execute(_DUE, {"most": most}).mappings()]
 
 
-def strike_out(connection: Connection, _now: Now, marks: Sequence[Mark]) -> int:
-    """Say that these were published; how many of them were still due.
+def strike_out(connection: Connection, _now: Now, marks: Sequence[Mark]) -> list[Mark]:
+    """Say that these were published; which of them were still due.
 
     A row that changed meanwhile keeps its event: that one tells something newer.
     """
-    return sum(connection.execute(_STRIKE, mark._asdict()).rowcount for mark in marks)
+    return [mark for mark in marks if connection.execute(_STRIKE, mark._asdict()).rowcount == 1]

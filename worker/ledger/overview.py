@@ -5,14 +5,12 @@ Counting what waits reads an index of what waits; it never looks at what has lef
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from worker.ledger.figures import accepted_after
 from worker.ledger.lanes import Lane
-from worker.ledger.rows import UNREADABLE, Prio, State
+from worker.ledger.rows import UNREADABLE, State
 from worker.ledger.workers import DEAD_AFTER_SECONDS
 
 if TYPE_CHECKING:
@@ -34,6 +32,24 @@ class LaneRecord(NamedTuple):
     first_due_at: float
 
 
+class Arrival(NamedTuple):
+    """How many emails of a line become due together, in seconds from now (0: they are due)."""
+
+    seconds: float
+    emails: int
+
+
+class Accepted(NamedTuple):
+    """What servers accepted of a line in a while.
+
+    Attributes:
+        reply_seconds: how long they took to reply, on average.
+    """
+
+    emails: int
+    reply_seconds: float
+
+
 class WorkerRecord(NamedTuple):
     """One worker process; ``alive`` is false for one that fell silent and is not buried yet."""
 
@@ -46,11 +62,24 @@ class WorkerRecord(NamedTuple):
     alive: bool
 
 
+TOGETHER_SECONDS = 60.0
+"""Emails that become due within so long of each other are told as one arrival."""
+
+# Without statistics SQLite would take the index of states, and look every row up: 15 times the cost.
 _LANES = text(
     "SELECT company, user_id, kind, count(*) AS jobs,"
     " sum(CASE WHEN due_at <= :now THEN 1 ELSE 0 END) AS due, min(due_at) AS first_due_at"
-    " FROM delivery WHERE state = 'waiting' GROUP BY company, user_id, kind"
-    " ORDER BY company, user_id, kind"
+    " FROM delivery INDEXED BY delivery_line WHERE state = 'waiting'"
+    " GROUP BY company, user_id, kind ORDER BY company, user_id, kind"
+)
+_LATER = text(
+    "SELECT company, user_id, kind, min(due_at) AS due_at, count(*) AS jobs"
+    " FROM delivery INDEXED BY delivery_line WHERE state = 'waiting' AND due_at > :now"
+    " GROUP BY company, user_id, kind, CAST((due_at - :now) / :together AS INTEGER)"
+)
+_ACCEPTED = text(
+    "SELECT company, user_id, kind, count(*) AS emails, avg(ended_at - begun_at) AS reply_seconds"
+    " FROM attempt WHERE accepted_steady > :since GROUP BY company, user_id, kind"
 )
 _OTHERS = text(
     "SELECT company, kind, state, count(*) AS jobs FROM delivery"
@@ -64,20 +93,19 @@ _WORKERS = text(
     "SELECT id, host, pid, version, started_at, trouble, beat_steady FROM worker"
     " ORDER BY started_at, id"
 )
-_WAITING_UP_TO = text(
-    "SELECT count(*) FROM (SELECT 1 FROM delivery WHERE company = :company AND user_id = :user"
-    " AND kind = :kind AND state = 'waiting' AND prio IN (:retry, :first) AND due_at <= :now"
-    " LIMIT :most) AS some"
+_AHEAD_IN_BATCH = text(
+    "SELECT min(due_at) AS due_at, count(*) AS jobs FROM delivery WHERE company = :company"
+    " AND batch_id = :batch_id AND user_id = :user AND kind = :kind AND state = 'paused'"
+    " AND (prio < :prio"
+    " OR (prio = :prio AND (due_at < :due_at OR (due_at = :due_at AND seq < :seq))))"
+    " HAVING count(*) > 0"
 )
-_BEFORE = text(
-    "SELECT count(*) FROM delivery WHERE company = :company AND user_id = :user AND kind = :kind"
-    " AND state = 'waiting' AND prio = :prio"
-    " AND (due_at < :due_at OR (due_at = :due_at AND seq < :seq))"
-)
-_STAMP = text("SELECT next_steady FROM scope WHERE id = :scope")
-_FREE = text(
-    "SELECT min(usable_steady) FROM slot"
-    " WHERE scope = :scope AND number < :limit AND worker IS NULL"
+_AHEAD = text(
+    "SELECT min(due_at) AS due_at, count(*) AS jobs FROM delivery WHERE company = :company"
+    " AND user_id = :user AND kind = :kind AND state = 'waiting' AND (prio < :prio"
+    " OR (prio = :prio AND (due_at < :due_at OR (due_at = :due_at AND seq < :seq))))"
+    " GROUP BY CASE WHEN due_at <= :now THEN -1"
+    " ELSE CAST((due_at - :now) / :together AS INTEGER) END"
 )
 
 
@@ -99,13 +127,27 @@ def others_by_company(connection: Connection) -> dict[str, dict[State, int]]:
     return found
 
 
-def accepted_by_lane(connection: Connection, now: Now, *, window_seconds: float) -> Counter[Lane]:
+def later_by_lane(connection: Connection, now: Now) -> dict[Lane, list[Arrival]]:
+    """Tell of each line what becomes due later."""
+    found: dict[Lane, list[Arrival]] = {}
+    for row in connection.execute(_LATER, {"now": now.wall, "together": TOGETHER_SECONDS}):
+        lane = Lane(row.company, row.user_id, row.kind)
+        found.setdefault(lane, []).append(Arrival(row.due_at - now.wall, row.jobs))
+    return found
+
+
+def accepted_by_lane(
+    connection: Connection, now: Now, *, window_seconds: float
+) -> dict[Lane, Accepted]:
     """Count what servers accepted in the last ``window_seconds``, by line.
 
     It is counted from the attempts, a record that the limiter does not use.
     """
-    stamps = accepted_after(connection, now.steady - window_seconds)
-    return Counter(Lane(stamp.company, stamp.user, stamp.kind) for stamp in stamps)
+    since = {"since": now.steady - window_seconds}
+    return {
+        Lane(row.company, row.user_id, row.kind): Accepted(row.emails, row.reply_seconds or 0.0)
+        for row in connection.execute(_ACCEPTED, since)
+    }
 
 
 def unreadable_waiting(connection: Connection) -> int:
@@ -129,36 +171,24 @@ def all_workers(connection: Connection, now: Now) -> list[WorkerRecord]:
     ]
 
 
-def due_up_to(connection: Connection, now: Now, lane: Lane, most: int) -> int:
-    """Count the jobs of a line that may go now, but no further than ``most``."""
-    named = {**lane._asdict(), "now": now.wall, "most": most}
-    return int(
-        connection.execute(
-            _WAITING_UP_TO, {**named, "retry": Prio.RETRY, "first": Prio.FIRST}
-        ).scalar_one()
-    )
+def ahead_in_lane(connection: Connection, now: Now, job: JobRecord) -> list[Arrival]:
+    """Count the jobs of the same line that go before this one, by when they are due.
 
-
-def before_in_lane(connection: Connection, now: Now, job: JobRecord) -> int:
-    """Count the jobs of the same line that go before this one.
-
-    What was tried before goes first as soon as it is due; so a job that was never tried waits for
-    those that are due now.
+    What was tried before goes first as soon as it is due. Where its batch is paused, only what
+    was paused with it counts: the others will be gone, or nobody can tell.
     """
-    named = {**job.lane._asdict(), "seq": job.seq}
-    own = {**named, "prio": job.prio, "due_at": job.due_at}
-    before = int(connection.execute(_BEFORE, own).scalar_one())
-    if job.prio != Prio.RETRY:
-        retries = {**named, "prio": Prio.RETRY, "due_at": now.wall, "seq": 0}
-        before += int(connection.execute(_BEFORE, retries).scalar_one())
-    return before
-
-
-def slot_wait_seconds(connection: Connection, now: Now, scope: str, limit: int) -> float:
-    """How long until a scope has its next slot, as far as can be told; 0 where it has one.
-
-    A slot in a worker's hands is not counted on: it comes free a window after its reply.
-    """
-    stamp = connection.execute(_STAMP, {"scope": scope}).scalar()
-    free = connection.execute(_FREE, {"scope": scope, "limit": limit}).scalar()
-    return max(0.0, (stamp or now.steady) - now.steady, (free or now.steady) - now.steady)
+    named = {
+        **job.lane._asdict(),
+        "batch_id": job.batch_id,
+        "prio": job.prio,
+        "due_at": job.due_at,
+        "seq": job.seq,
+        "now": now.wall,
+        "together": TOGETHER_SECONDS,
+    }
+    return [
+        Arrival(max(0.0, row.due_at - now.wall), row.jobs)
+        for row in connection.execute(
+            _AHEAD_IN_BATCH if job.state is State.PAUSED else _AHEAD, named
+        )
+    ]

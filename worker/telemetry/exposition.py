@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from worker.kin import is_sibling
 from worker.ledger.care import write_trouble
 from worker.supervisor import EXIT_UNUSABLE, HASTEN
 from worker.telemetry.directory import VARIABLE, forget_dead
@@ -103,7 +104,7 @@ class Exposition:
                 verdict = readiness(
                     stopping=self.stopping,
                     ledger_trouble=self._sampler.trouble,
-                    workers=self._sampler.workers,
+                    workers=self._sampler.own,
                 )
                 return _say(verdict, environ, start)
             case _:
@@ -133,6 +134,7 @@ def serve(
         watcher,
         window_seconds=window_seconds,
         probe=partial(write_trouble, ledger_url),
+        is_own=_is_own,
     )
     try:
         exposition = Exposition(host, port, sampler, Path(os.environ[VARIABLE]))
@@ -147,6 +149,11 @@ def serve(
         log.info("serving metrics and health", url=exposition.url)
         _work(exposition, lambda seconds: signal.sigtimedwait(wanted, seconds))
     return 0
+
+
+def _is_own(host: str, process: str) -> bool:
+    """Whether a worker belongs here: by its process, or its host where the process has no name."""
+    return is_sibling(process) if process else host == socket.gethostname()[:200]
 
 
 def _work(exposition: Exposition, wait: Callable[[float], signal.struct_siginfo | None]) -> None:

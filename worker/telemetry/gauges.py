@@ -11,7 +11,7 @@ from worker.telemetry import metrics
 from worker.telemetry.standing import count_holds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from worker.telemetry.metrics import Metric
     from worker.telemetry.sampler import Sample, Standing
@@ -36,20 +36,23 @@ class StandingGauges(Collector):
         """Make every gauge."""
         sample = self._sample()
         yield _family(metrics.BUILD, [((self._version,), 1)])
-        yield _family(metrics.LEDGER_UP, [((), sample.standing is not None)])
+        yield _family(metrics.LEDGER_UP, [((), sample.ledger_up)])
         yield _family(metrics.SETTINGS_LOADED, [((), sample.loaded_at_seconds)])
         errors = {"_system": 0, **sample.errors}
         yield _family(metrics.SETTINGS_ERRORS, (((c,), count) for c, count in errors.items()))
-        limits = sample.limits.values()
-        yield _family(metrics.LIMIT, (((one.scope, one.layer), one.limit) for one in limits))
+        for metric, per in ((metrics.LIMIT, "minute"), (metrics.LIMIT_PER_DAY, "day")):
+            limits = (one for one in sample.limits.values() if one.per == per)
+            yield _family(metric, (((one.scope, one.layer), one.limit) for one in limits))
         if sample.standing is None:
             return
-        yield _family(metrics.WORKERS, [((), sum(worker.alive for worker in sample.workers))])
-        yield from _windows(sample)
+        alive = [worker for worker in sample.workers if worker.alive]
+        yield _family(metrics.WORKERS, [((), len(alive))])
+        yield _family(metrics.WORKERS_READY, [((), sum(not one.trouble for one in alive))])
+        yield from _windows(sample, sample.standing.days_used)
         yield from self._of_backlog(sample.standing)
 
     def _of_backlog(self, standing: Standing) -> Iterator[GaugeMetricFamily]:
-        waiting, backlog = standing
+        waiting, backlog, _ = standing
         yield _family(metrics.WAITING, _with_zeros(waiting.jobs.items(), self._lines))
         oldest = waiting.oldest_due_at
         yield _family(metrics.OLDEST_WAITING, [] if oldest is None else [((), oldest)])
@@ -59,14 +62,16 @@ class StandingGauges(Collector):
         yield _family(metrics.HOLDS, _with_zeros(count_holds(backlog.holds).items(), self._holds))
 
 
-def _windows(sample: Sample) -> Iterator[GaugeMetricFamily]:
+def _windows(sample: Sample, days_used: Mapping[str, float]) -> Iterator[GaugeMetricFamily]:
     windows = sample.windows
     yield _family(metrics.WINDOW, (((scope,), now) for scope, (now, _) in windows.items()))
     yield _family(metrics.WORST_WINDOW, (((scope,), most) for scope, (_, most) in windows.items()))
-    used = (
-        (one.scope, windows.get(one.scope, (0, 0))[0] / one.limit) for one in sample.limits.values()
-    )
-    yield _family(metrics.UTILISATION, (((scope,), share) for scope, share in used))
+    used = {
+        limit.scope: windows.get(limit.scope, (0, 0))[0] / limit.limit
+        for limit in sample.limits.values()
+    }
+    shares = (((scope,), share) for scope, share in {**used, **days_used}.items())
+    yield _family(metrics.UTILISATION, shares)
 
 
 def _with_zeros(

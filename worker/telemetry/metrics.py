@@ -92,6 +92,13 @@ LIMIT = Metric(
     "Absent for a scope without a limit. Compare it with the window.",
     ("scope", "layer"),
 )
+LIMIT_PER_DAY = Metric(
+    "postmeter_limit_emails_per_day",
+    Kind.GAUGE,
+    "The daily limit in force for a scope, and the layer of the settings it comes from.",
+    "Absent for a scope without one (`…:day`). The utilisation of that scope says how much is used.",
+    ("scope", "layer"),
+)
 WINDOW = Metric(
     "postmeter_window_emails",
     Kind.GAUGE,
@@ -102,22 +109,25 @@ WINDOW = Metric(
 WORST_WINDOW = Metric(
     "postmeter_window_worst_emails",
     Kind.GAUGE,
-    "The most emails accepted in any 60 seconds since the metrics process started.",
-    "Above the largest limit of that time: a fault in Postmeter; report it.",
+    "The most emails accepted in any 60 seconds since a day before the metrics process started.",
+    "Above the largest limit of that time: a fault in Postmeter; report it. After a restart that day"
+    " is counted again, 10,000 attempts a second, as far as the ledger still has them.",
     ("scope",),
 )
 UTILISATION = Metric(
     "postmeter_limit_utilisation_ratio",
     Kind.GAUGE,
-    "Emails accepted in the last 60 seconds, divided by the limit.",
-    "Near 1 with jobs waiting: the limit is the bottleneck. Low with jobs waiting: look at holds.",
+    "Emails accepted in the last 60 seconds, divided by the limit; a day's: its slots in use.",
+    "Near 1 with jobs waiting: the limit is the bottleneck. Low with jobs waiting: look at another"
+    " scope of the same mail, and at holds.",
     ("scope",),
 )
 DRAIN_ETA = Metric(
     "postmeter_drain_eta_seconds",
     Kind.GAUGE,
-    "How long the jobs that are due now need at the limits in force.",
-    "Absent for a company whose jobs come under no limit.",
+    "In how many seconds what is due now will have left: all limits at once, turns with others.",
+    "Absent for a company whose jobs come under no limit, or are held until a person or a probe ends"
+    " it: what nobody can tell.",
     ("company",),
 )
 EMAILS = Metric(
@@ -217,10 +227,16 @@ WORKERS = Metric(
     "Worker processes with a heartbeat.",
     "0: nothing is delivered.",
 )
+WORKERS_READY = Metric(
+    "postmeter_workers_ready",
+    Kind.GAUGE,
+    "Worker processes with a heartbeat that reach both the ledger and the broker.",
+    "Below postmeter_workers: some take nothing in; /readyz and the log say why.",
+)
 LEDGER_UP = Metric(
     "postmeter_ledger_up",
     Kind.GAUGE,
-    "1 while the ledger can be read, else 0 and everything that is read from it is absent.",
+    "1 while the ledger can be read and written, else 0; what cannot be read is absent.",
     "0: nothing is taken in or sent.",
 )
 BUILD = Metric(
@@ -232,10 +248,10 @@ BUILD = Metric(
 )
 
 ALL: Final = (
-    *(LIMIT, WINDOW, WORST_WINDOW, UTILISATION, DRAIN_ETA),
+    *(LIMIT, LIMIT_PER_DAY, WINDOW, WORST_WINDOW, UTILISATION, DRAIN_ETA),
     *(EMAILS, ATTEMPTS, RECIPIENTS, QUEUE_WAIT, DELIVERY, SLOT_WAIT),
     *(WAITING, OLDEST_WAITING, DEAD, HOLDS, CONNECTIONS),
-    *(SETTINGS_LOADED, SETTINGS_ERRORS, WORKERS, LEDGER_UP, BUILD),
+    *(SETTINGS_LOADED, SETTINGS_ERRORS, WORKERS, WORKERS_READY, LEDGER_UP, BUILD),
 )
 
 

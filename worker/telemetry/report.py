@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from worker.outcome import Outcome, RecipientState
 from worker.telemetry.logs import get_logger
 from worker.telemetry.metrics import AttemptClass, Instruments, instruments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from worker.outcome import Fact
     from worker.telemetry.logs import Logger
@@ -73,7 +73,8 @@ class Reporter:
         line(fact.outcome.value, **{key: value for key, value in fields.items() if value})
 
     def _count(self, fact: Fact) -> None:
-        self._emails(fact.kind, fact.transport, fact.company)[fact.outcome].inc()
+        if fact.outcome is not Outcome.CANCELLED:  # counted when its event is published
+            self._emails(fact.kind, fact.transport, fact.company)[fact.outcome].inc()
         if fact.outcome in _ENDS:
             # Only at the end, when the last word on each recipient is known, so none counts twice.
             for recipient in fact.recipients:
@@ -89,6 +90,20 @@ class Reporter:
             self._queue_wait(fact.kind).observe(fact.queue_wait_seconds)
         if fact.slot_wait_seconds is not None:
             self._slot_wait.observe(fact.slot_wait_seconds)
+
+
+def count_event(row: Mapping[str, Any]) -> None:
+    """Count a published event that no process of the worker has a fact of.
+
+    A job is cancelled by a command, which ends before anybody could ask it for its counts, or as a
+    duplicate; every other outcome was counted by whoever made it.
+
+    Args:
+        row: the job's kind, transport and company, and the event.
+    """
+    if row["event"] == Outcome.CANCELLED:
+        emails = instruments().emails_of(row["kind"], row["transport"], row["company"])
+        emails[Outcome.CANCELLED].inc()
 
 
 def attempt_class(fact: Fact) -> AttemptClass | None:

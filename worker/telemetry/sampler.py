@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from worker.errors import LedgerError
-from worker.ledger import figures, overview
+from worker.ledger import figures, overview, workers
 from worker.ledger.ledger import Ledger
-from worker.telemetry.standing import Rules, Waiting, waiting
-from worker.telemetry.window import SlidingWindow
+from worker.ledger.openings import openings_of
+from worker.ledger.uses import uses_of
+from worker.telemetry.acceptances import Acceptances
+from worker.telemetry.drain import limits_over
+from worker.telemetry.rules import Rules
+from worker.telemetry.standing import Waiting, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from sqlalchemy import Connection
+
     from config.watcher import SettingsWatcher
+    from worker.ledger.clock import Now
     from worker.ledger.overview import WorkerRecord
     from worker.pace import Limit
 
@@ -31,10 +38,15 @@ PROBE_SECONDS = 3.0
 
 
 class Standing(NamedTuple):
-    """What the ledger says at a scrape, and what it comes to."""
+    """What the ledger says at a scrape, and what it comes to.
+
+    Attributes:
+        days_used: by the scope of a day's limit, which share of it is used up.
+    """
 
     waiting: Waiting
     backlog: figures.Backlog
+    days_used: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,7 @@ class Sample:
     Attributes:
         windows: by scope, how many emails the window holds now, and at the worst so far.
         errors: by context, how many errors its settings have.
+        ledger_up: whether the ledger can be read and written.
     """
 
     limits: Mapping[str, Limit]
@@ -52,6 +65,7 @@ class Sample:
     standing: Standing | None
     loaded_at_seconds: float
     errors: Mapping[str, int] = field(default_factory=dict)
+    ledger_up: bool = False
 
 
 class Sampler:
@@ -62,6 +76,7 @@ class Sampler:
     Args:
         window_seconds: how long a slot rests; a minute but in tests.
         probe: tries to write to the ledger; says why it can't be written, or nothing.
+        is_own: whether a worker, by its host and the name of its process, is one of this group's.
     """
 
     def __init__(
@@ -71,6 +86,7 @@ class Sampler:
         *,
         window_seconds: float = 60.0,
         probe: Callable[[], str] = str,
+        is_own: Callable[[str, str], bool] = lambda _host, _process: True,
         open_ledger: Callable[[str], Ledger] = Ledger,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -78,6 +94,7 @@ class Sampler:
         self._watcher = watcher
         self._window_seconds = window_seconds
         self._probe = probe
+        self._is_own = is_own
         self._probe_at = 0.0
         self._unwritable = ""
         self._open = open_ledger
@@ -85,12 +102,12 @@ class Sampler:
         self._lock = threading.Lock()
         self._ledger: Ledger | None = None
         self._open_at = 0.0
-        self._rules = Rules(watcher.current)
+        self._rules = Rules(watcher.current, window_seconds)
         self._seen = watcher.current
-        self._windows: dict[str, SlidingWindow] = {}
-        self._upto_steady: float | None = None
+        self._accepted = Acceptances(window_seconds)
         self._kept: tuple[float, Standing] | None = None
         self.workers: list[WorkerRecord] = []
+        self.own: list[WorkerRecord] = []
         self.trouble = "the ledger was not looked at yet"
         self.ticked_at = clock()
 
@@ -99,12 +116,15 @@ class Sampler:
         self._watcher.poll()
         if self._watcher.current is not self._seen:
             self._seen = self._watcher.current
-            self._rules = Rules(self._seen)
+            self._rules = Rules(self._seen, self._window_seconds)
         try:
             ledger = self._opened()
             if ledger is not None:
-                self._read_on(ledger)
+                with self._lock:
+                    self._accepted.look(ledger, self._rules.scopes)
                 self.workers = ledger.read(overview.all_workers)
+                named = ledger.read(lambda c, _: workers.processes(c))
+                self.own = [w for w in self.workers if self._is_own(w.host, named.get(w.id, ""))]
                 self.trouble = self._write_trouble()
                 if "readonly" in self.trouble:
                     self.close()  # SQLite finds that out when it opens the file, and keeps to it
@@ -119,9 +139,7 @@ class Sampler:
             ledger = self._ledger
             standing = self._standing(ledger, rules) if ledger is not None else None
             now = ledger.now().steady if ledger is not None else 0.0
-            for scope in rules.limits:
-                self._window(scope)
-            windows = {s: (window.count(now), window.worst) for s, window in self._windows.items()}
+            windows = self._accepted.windows(rules.minute_scopes, now)
         return Sample(
             limits=rules.limits,
             windows=windows if standing is not None else {},
@@ -129,6 +147,7 @@ class Sampler:
             standing=standing,
             loaded_at_seconds=self._watcher.loaded_at_seconds,
             errors={c: len(found) for c, found in self._seen.errors_by_context().items()},
+            ledger_up=standing is not None and not self.trouble,
         )
 
     def close(self) -> None:
@@ -152,35 +171,27 @@ class Sampler:
             self._ledger = self._open(self._url)
         return self._ledger
 
-    def _read_on(self, ledger: Ledger) -> None:
-        """Count what was accepted since the last look; at the first look, one window back."""
-        if self._upto_steady is None:
-            self._upto_steady = ledger.now().steady - self._window_seconds
-        after = self._upto_steady
-        stamps = ledger.read(lambda c, _: figures.accepted_after(c, after))
-        scopes = functools.cache(self._rules.scopes)
-        with self._lock:
-            for stamp in stamps:
-                for scope in scopes(stamp.company, stamp.user, stamp.kind):
-                    self._window(scope).add(stamp.steady)
-        if stamps:
-            self._upto_steady = stamps[-1].steady
-
-    def _window(self, scope: str) -> SlidingWindow:
-        return self._windows.setdefault(scope, SlidingWindow(self._window_seconds))
-
     def _standing(self, ledger: Ledger, rules: Rules) -> Standing | None:
         """What waits, dead letters, holds: read at a scrape, and kept for a while."""
         started = self._clock()
         if self._kept is not None and started < self._kept[0]:
             return self._kept[1]
         try:
-            backlog = ledger.read(figures.backlog)
+            standing = ledger.read(partial(_look, rules=rules))
         except LedgerError as error:
             self.trouble, self._kept = str(error), None
             return None
-        found = waiting(backlog.lines, rules, backlog.holds, self._window_seconds)
         ended = self._clock()
-        standing = Standing(found, backlog)
         self._kept = (max(started + KEPT_SECONDS, ended + COST_SHARE * (ended - started)), standing)
         return standing
+
+
+def _look(connection: Connection, now: Now, *, rules: Rules) -> Standing:
+    """Read what waits and what is held, how its limits stand, and what that comes to."""
+    backlog = figures.backlog(connection, now)
+    openings = openings_of(connection, now, limits_over(backlog.lines, rules))
+    found = waiting(backlog.lines, rules, backlog.holds, openings, now.wall)
+    days = [limit for limit in rules.limits.values() if limit.per == "day"]
+    uses = uses_of(connection, now, days)
+    used = {limit.scope: uses[limit.scope].held / limit.limit for limit in days}
+    return Standing(found, backlog, used)

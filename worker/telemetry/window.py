@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_left, bisect_right, insort_right
+
+LATE_SECONDS = 15.0
+"""How much later than its time a stamp may come to be known: stamps are given before commits."""
+_FEW = 1024
 
 
 class SlidingWindow:
@@ -17,16 +21,44 @@ class SlidingWindow:
 
     def __init__(self, length_seconds: float) -> None:
         self._length_seconds = length_seconds
-        self._stamps: deque[float] = deque()
+        self._kept_seconds = 2 * length_seconds + LATE_SECONDS
+        self._stamps: list[float] = []
+        self._first = 0
         self.worst = 0
 
     def add(self, stamp: float) -> None:
-        """Count one more; stamps come in their order (seconds on a clock that never steps)."""
-        self._stamps.append(stamp)
-        self.worst = max(self.worst, self.count(stamp))
+        """Count one more (seconds on a clock that never steps).
+
+        Stamps may come out of their order by ``LATE_SECONDS``.
+        """
+        stamps = self._stamps
+        if stamps and stamp < stamps[-1]:
+            self._add_late(stamp)
+            return
+        stamps.append(stamp)
+        while stamp - stamps[self._first] >= self._length_seconds:
+            self._first += 1
+        self.worst = max(self.worst, len(stamps) - self._first)
+        if self._first > _FEW and self._first > len(stamps) / 2:
+            gone = bisect_left(stamps, stamp - self._kept_seconds)
+            del stamps[:gone]
+            self._first -= gone
+
+    def _add_late(self, stamp: float) -> None:
+        """Put it in its place, and look at every window again that it is in."""
+        stamps = self._stamps
+        place = bisect_right(stamps, stamp)
+        insort_right(stamps, stamp)
+        if place < self._first or stamps[-1] - stamp >= self._length_seconds:
+            self._first += 1
+        first = 0
+        for last in range(place, len(stamps)):
+            if stamps[last] - stamp >= self._length_seconds:
+                break
+            while stamps[last] - stamps[first] >= self._length_seconds:
+                first += 1
+            self.worst = max(self.worst, last - first + 1)
 
     def count(self, now: float) -> int:
         """How many stamps the window that ends at ``now`` holds."""
-        while self._stamps and now - self._stamps[0] >= self._length_seconds:
-            self._stamps.popleft()
-        return len(self._stamps)
+        return len(self._stamps) - bisect_right(self._stamps, now - self._length_seconds)

@@ -11,10 +11,12 @@ from producers.identity import uuid7
 from tests.support.clock import FakeClock
 from tests.support.ledger import LANE, LOST, Store, deferred
 from worker.errors import LedgerUnusable
+from worker.gates import Opening
 from worker.ledger import care, operations, overview, queries, workers
 from worker.ledger.lanes import Lane
 from worker.ledger.ledger import Ledger
 from worker.ledger.newcomers import row_of
+from worker.ledger.openings import openings_of
 from worker.ledger.queries import Selection
 from worker.ledger.rows import UNREADABLE, State
 from worker.pace import Limit
@@ -102,7 +104,7 @@ def test_a_rival_is_whoever_took_over_a_dead_jobs_key(store: Store) -> None:
 
 
 def test_batches_of_the_same_name_are_told_apart_by_company(store: Store) -> None:
-    """Counts, what can be cancelled and the last to leave are each company's own."""
+    """Counts and the last to leave are each company's own."""
     for index, job_id in enumerate(("a", "b", "c")):
         store.accept(job_id, batch_id="november", batch_index=index)
     store.accept("x", batch_id="november", batch_index=0, company="beta", user="")
@@ -112,12 +114,20 @@ def test_batches_of_the_same_name_are_told_apart_by_company(store: Store) -> Non
         "acme": {State.CANCELLED: 1, State.WAITING: 2},
         "beta": {State.WAITING: 1},
     }
-    left = store.do(lambda c, _: queries.cancellable_of_batch(c, "acme", "november", most=9))
-    assert sorted(left) == ["b", "c"]
-    last = store.do(lambda c, _: queries.last_of_batch(c, "acme", "november"))
-    assert last is not None
+    (last,) = store.do(lambda c, _: queries.last_of_batch(c, "acme", "november"))
     assert last.job_id == "c"
-    assert store.do(lambda c, _: queries.last_of_batch(c, "acme", "december")) is None
+    assert store.do(lambda c, _: queries.last_of_batch(c, "acme", "december")) == []
+
+
+def test_the_last_of_a_batch_may_be_one_that_is_tried_again(store: Store) -> None:
+    """A back-off may end after the last first attempt: both are told."""
+    for index, job_id in enumerate(("a", "b", "c")):
+        store.accept(job_id, batch_id="november", batch_index=index)
+    claim = store.claim()
+    store.begin(claim)
+    store.settle(claim, deferred(store.clock.wall + 900))
+    found = store.do(lambda c, _: queries.last_of_batch(c, "acme", "november"))
+    assert [job.job_id for job in found] == ["c", "a"]
 
 
 def test_the_window_of_a_batch_counts_acceptances_of_the_last_minute(store: Store) -> None:
@@ -165,7 +175,8 @@ def test_acceptances_are_counted_by_lane(store: Store) -> None:
     """Only what a server accepted within the window."""
     store.settle(store.in_data("a"))
     store.settle(store.in_data("b"), LOST)
-    assert store.do(overview.accepted_by_lane, window_seconds=60.0) == {LANE: 1}
+    accepted = store.do(overview.accepted_by_lane, window_seconds=60.0)
+    assert accepted == {LANE: overview.Accepted(1, 0.0)}
     store.clock.advance(61)
     assert store.do(overview.accepted_by_lane, window_seconds=60.0) == {}
 
@@ -188,7 +199,7 @@ def test_before_a_job_go_earlier_ones_and_retries_that_are_due(store: Store) -> 
     def before(job_id: str) -> int:
         job = store.do(lambda c, _: queries.find_job(c, job_id))
         assert job is not None
-        return store.do(overview.before_in_lane, job)
+        return sum(arrival.emails for arrival in store.do(overview.ahead_in_lane, job))
 
     assert [before(job_id) for job_id in ("a", "c", "later")] == [0, 2, 4]
     claim = store.claim()
@@ -197,25 +208,53 @@ def test_before_a_job_go_earlier_ones_and_retries_that_are_due(store: Store) -> 
     assert [before(job_id) for job_id in ("a", "b", "d")] == [0, 1, 3]
 
 
-def test_counting_what_is_due_stops_where_it_is_told(store: Store) -> None:
-    """A line of others is looked at no further than matters."""
-    store.accept("a", "b", "c")
-    assert store.do(overview.due_up_to, LANE, 2) == 2
-    assert store.do(overview.due_up_to, LANE, 9) == 3
-    assert store.do(overview.due_up_to, BETA, 9) == 0
+def test_what_becomes_due_later_is_told_by_line_and_time(store: Store) -> None:
+    """Emails of the same minute are one arrival; what is due now is none."""
+    now = store.clock.wall
+    store.accept("a", due_at=now)
+    store.accept("b", "c", due_at=now + 600)
+    store.accept("d", due_at=now + 610)
+    store.accept("e", due_at=now + 9_000)
+    store.accept("f", due_at=now + 30, company="beta", user="")
+    assert store.do(overview.later_by_lane) == {
+        LANE: [overview.Arrival(600.0, 3), overview.Arrival(9_000.0, 1)],
+        BETA: [overview.Arrival(30.0, 1)],
+    }
 
 
-def test_the_wait_for_a_slot_is_what_the_slots_say(store: Store) -> None:
-    """Nothing for an unused scope; a minute after the only slot's reply otherwise."""
-    one = Limit("company:acme", 1, even=False)
+def test_replies_that_take_long_are_told(store: Store) -> None:
+    """From begin to the reply, on average over what was accepted."""
+    for job_id, seconds in (("a", 2.0), ("b", 4.0)):
+        claim = store.in_data(job_id)
+        store.clock.advance(seconds)
+        store.settle(claim)
+    accepted = store.do(overview.accepted_by_lane, window_seconds=60.0)
+    assert accepted[LANE] == overview.Accepted(2, 3.0)
 
-    def wait() -> float:
-        return store.do(overview.slot_wait_seconds, "company:acme", 1)
 
-    assert wait() == 0.0
-    store.settle(store.in_data("a", one))
+def test_openings_say_when_slots_come_free(store: Store) -> None:
+    """Nothing for an unused scope; a window after the reply where slots rest; in hand, a window."""
+    three = Limit("company:acme", 3, even=False)
+
+    def opening() -> Opening:
+        (found,) = store.do(openings_of, [three])
+        return found
+
+    assert opening() == Opening(three, free=3)
+    store.settle(store.in_data("a", three))
     store.clock.advance(10)
-    assert wait() == pytest.approx(50.0)
+    store.in_data("b", three)
+    assert opening() == Opening(three, free=1, releases=((50.0, 1), (60.0, 1)))
+    store.clock.advance(50)
+    assert opening().free == 2
+
+
+def test_an_even_limit_opens_with_its_gap(store: Store) -> None:
+    """Where mail leaves evenly the next one waits for the gap."""
+    even = Limit("company:acme", 30)
+    store.settle(store.in_data("a", even))
+    (found,) = store.do(openings_of, [even])
+    assert 0.9 < found.wait_seconds <= 2.0
 
 
 def test_a_sound_ledger_has_no_problems_and_a_broken_one_is_told(store: Store) -> None:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.ledger import ACCEPTED, Store, deferred, new_job
+from worker.ledger import operations
 from worker.ledger.housekeeping import kill_waiting
 from worker.outcome import RecipientReply, RecipientState, Reply
 from worker.telemetry.events import BATCH, EventPump
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 JANE = RecipientReply("jane@example.nz", RecipientState.ACCEPTED, Reply(250, "ok", "2.1.5"))
 
@@ -182,3 +183,23 @@ def _accept(connection: Any, now: Any, job_id: str, metadata: str) -> None:
     from worker.ledger.deliveries import accept
 
     assert accept(connection, now, new_job(job_id, metadata=metadata))
+
+
+def test_cancelled_jobs_are_counted_when_their_event_is_published(store: Store) -> None:
+    """By a command, or as a duplicate: once, by the pump that has struck the event out."""
+    store.accept("a", "b")
+    for job_id in ("a", "b"):
+        store.do(operations.cancel, job_id, "by a person")
+    exchange, counted = Exchange(), list[str]()
+
+    def count(row: Mapping[str, Any]) -> None:
+        counted.append(f"{row['event']} {row['job_id']}")
+
+    pump = EventPump(StoreAsLedger(store), exchange, count=count)  # type: ignore[arg-type]  # a stand-in
+    exchange.confirm = lambda index: index == 0
+    pump.step()
+    assert counted == ["cancelled a"]
+    exchange.confirm = lambda _: True
+    exchange.meanwhile = lambda: store.change("UPDATE delivery SET event = NULL")
+    pump.step()
+    assert counted == ["cancelled a"]

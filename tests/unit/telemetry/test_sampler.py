@@ -68,6 +68,21 @@ def sampler(ledger: SlowLedger, tmp_path: Path) -> Iterator[Sampler]:
     sampler.close()
 
 
+def test_ledger_is_up_only_while_it_can_be_written(
+    sampler: Sampler, ledger: SlowLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readable but full or locked is down: nothing is taken in or sent."""
+    trouble = ["", "database or disk is full", ""]
+    monkeypatch.setattr(sampler, "_probe", lambda: trouble[0])
+    seen = []
+    while trouble:
+        sampler.tick()
+        ledger.clock.advance(3.0)
+        seen.append((sampler.sample().ledger_up, sampler.trouble))
+        trouble.pop(0)
+    assert seen == [(True, ""), (False, "database or disk is full"), (True, "")]
+
+
 def test_scrapes_share_an_answer(sampler: Sampler, ledger: SlowLedger) -> None:
     """Within a second the ledger is asked once, however many ask."""
     sampler.tick()

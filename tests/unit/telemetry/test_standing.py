@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.settings_tree import SMTP, SettingsTree
+from worker.gates import Opening
 from worker.ledger.figures import Line
-from worker.ledger.holds import Hold
+from worker.ledger.holds import Hold, Origin
 from worker.ledger.rows import UNREADABLE, Prio
 from worker.telemetry.metrics import WaitReason
-from worker.telemetry.standing import Rules, count_holds, waiting
+from worker.telemetry.rules import Rules
+from worker.telemetry.standing import count_holds, waiting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,16 +81,17 @@ def test_why_jobs_wait(rules: Rules) -> None:
             line("gone", jobs=1, due=1),
             line("strange", jobs=1, due=1),
             line("_system", UNREADABLE, user="", jobs=1, due=1),
+            line("free", user="", jobs=5, due=0)._replace(paused=True),
         ],
         rules,
         [],
-        60.0,
     )
     assert found.jobs == {
         ("acme", "batch", WaitReason.LIMIT): 4,
         ("acme", "batch", WaitReason.DATE): 2,
         ("acme", "batch", WaitReason.RETRY): 3,
         ("free", "send", WaitReason.TURN): 2,
+        ("free", "batch", WaitReason.HELD): 5,
         ("_unknown", "batch", WaitReason.SETTINGS): 2,
         ("_system", UNREADABLE, WaitReason.VERSION): 1,
     }
@@ -99,21 +102,58 @@ def test_why_jobs_wait(rules: Rules) -> None:
 )
 def test_held_lanes(target: str, rules: Rules) -> None:
     """A lane whose server, account or scope is held waits for that."""
-    found = waiting([line()], rules, [hold(target, "x")], 60.0)
+    found = waiting([line()], rules, [hold(target, "x")])
     assert found.jobs == {("acme", "batch", WaitReason.HELD): 4}
+
+
+def test_a_pause_is_counted_whatever_its_words(rules: Rules) -> None:
+    """A lane under it is held; the metric says paused, not what the person wrote."""
+    words = "paused by ann: the password is wrong"
+    pause = hold("company:acme", words)._replace(origin=Origin.OPERATOR)
+    assert waiting([line()], rules, [pause]).jobs == {("acme", "batch", WaitReason.HELD): 4}
+    assert count_holds([pause]) == {("company", "paused"): 1}
 
 
 def test_drain_is_that_of_the_slowest_limit(rules: Rules) -> None:
     """40 jobs through a mailbox at 10 a minute take 4 minutes, whatever the company may do."""
-    found = waiting([line(jobs=40, due=40), line("free", jobs=20, due=20)], rules, [], 60.0)
-    assert found.drain_seconds == {"acme": 240.0, "free": 2.0}
+    found = waiting([line(jobs=40, due=40), line("free", jobs=20, due=20)], rules, [])
+    assert found.drain_seconds == {
+        "acme": pytest.approx(240.0),
+        "free": pytest.approx(2.0, rel=0.02),
+    }
+
+
+def test_companies_under_a_ceiling_wait_for_each_other(rules: Rules) -> None:
+    """Two without limits of their own have half the ceiling each, until one is empty."""
+    both = [line("free", jobs=600, due=600), line("_system", jobs=60, due=60)]
+    found = waiting(both, rules, [])
+    assert found.drain_seconds == {
+        "free": pytest.approx(66.0, rel=0.01),
+        "_system": pytest.approx(12.0, rel=0.01),
+    }
+
+
+def test_a_drain_begins_when_the_limit_lets_the_next_one_go(rules: Rules) -> None:
+    """How a limit stands now counts, not only its number."""
+    opening = Opening(rules.limits["mailbox:acme/jane"], wait_seconds=30.0)
+    found = waiting([line(jobs=10, due=10)], rules, [], [opening])
+    assert found.drain_seconds == {"acme": pytest.approx(90.0)}
+
+
+def test_what_nobody_can_tell_is_not_told(rules: Rules) -> None:
+    """A hold without an end: no time. A pause with one: from then on."""
+    held = hold("account:acme/jane", "x")
+    assert waiting([line()], rules, [held]).drain_seconds == {}
+    pause = held._replace(until_at=1_060.0)
+    found = waiting([line(jobs=10, due=10)], rules, [pause], now_wall=1_000.0)
+    assert found.drain_seconds == {"acme": pytest.approx(120.0)}
 
 
 def test_oldest_is_what_has_been_due_the_longest(rules: Rules) -> None:
     """Jobs with a date in the future are not old, and nothing is where nothing is due."""
     later = line(due=0, first_due_at=5.0)
-    assert waiting([later], rules, [], 60.0).oldest_due_at is None
-    assert waiting([later, line(first_due_at=70.0)], rules, [], 60.0).oldest_due_at == 70.0
+    assert waiting([later], rules, []).oldest_due_at is None
+    assert waiting([later, line(first_due_at=70.0)], rules, []).oldest_due_at == 70.0
 
 
 @pytest.mark.parametrize(
@@ -138,7 +178,6 @@ def test_oldest_is_what_has_been_due_the_longest(rules: Rules) -> None:
         ),
         ("account:a/b", 'a/b: authorisation = "required" needs a password', "credential"),
         ("credential:a/b#1", "mx:25: the server takes no more logins for now (454)", "credential"),
-        ("scope:company:acme", "paused by an operator", "paused"),
         ("server:mx:25", "something new", "other"),
     ],
 )

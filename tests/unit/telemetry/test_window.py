@@ -22,6 +22,28 @@ def test_worst_is_that_of_every_window(stamps: list[int]) -> None:
     assert window.worst == brute_force([float(s) for s in stamps], 60.0)
 
 
+@given(st.lists(st.integers(0, 300), max_size=60).map(sorted), st.data())
+def test_stamps_that_come_late_count_as_if_in_order(stamps: list[int], data: st.DataObject) -> None:
+    """Commits of several processes come up to 15 s out of the order of their stamps."""
+    late = data.draw(st.lists(st.integers(0, 15), min_size=len(stamps), max_size=len(stamps)))
+    known = sorted(zip(stamps, late, strict=True), key=lambda each: each[0] + each[1])
+    window = SlidingWindow(60.0)
+    for stamp, _ in known:
+        window.add(float(stamp))
+    assert window.worst == brute_force([float(s) for s in stamps], 60.0)
+    now = max(stamps, default=0)
+    assert window.count(float(now)) == sum(now - 60 < stamp for stamp in stamps)
+
+
+def test_a_window_forgets_what_no_window_holds_any_more() -> None:
+    """A day at full speed costs no more memory than some minutes of it."""
+    window = SlidingWindow(60.0)
+    for number in range(100_000):
+        window.add(number * 0.0625)
+    assert window.worst == 960
+    assert len(window._stamps) < 10_000
+
+
 def test_window_is_half_open() -> None:
     """A stamp leaves the window exactly its length later: N slots may be used again then."""
     window = SlidingWindow(60.0)
