@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pty
+import resource
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -67,19 +67,20 @@ def on_terminal(environ: dict[str, str], *words: str) -> list[str]:
             if not read:
                 break
             text += read
-        process.wait(30)
+        process.wait(60)
     os.close(shown)
     plain = text.decode().replace("\x1b[1m", "").replace("\x1b[0m", "").replace("\r", "")
     return plain.splitlines()
 
 
 def test_the_command_starts_quickly(environ: dict[str, str]) -> None:
-    """Help and version answer in less than 0.3 s: the best of five, on a machine with others."""
+    """Help costs less than 0.3 s of a processor, the best of five; no other process counts."""
     took = []
     for _ in range(5):
-        began = time.monotonic()
+        began = resource.getrusage(resource.RUSAGE_CHILDREN)
         run(environ, "--help")
-        took.append(time.monotonic() - began)
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime)
     assert min(took) < 0.3
     assert run(environ, "--version").stdout.startswith("postmeter ")
 

@@ -14,6 +14,7 @@ from producers import Email
 from tests.support.office import open_office
 from tests.support.scripted import postmeter, until, write_company
 from tests.support.smtpd import Delay, Drop, SmtpServer
+from tests.support.waiting import GENEROUS_SECONDS
 from worker.ledger import queries
 from worker.ledger.rows import State
 
@@ -70,15 +71,23 @@ def test_every_email_is_in_one_state_at_every_moment(desk: Office) -> None:
     kinds = random.Random(4).choices(("ok", "gone", "later", "lost"), (85, 5, 5, 5), k=COUNT)
     publish(desk, "killed", kinds)
     seen: set[State] = set()
+
+    def look() -> None:
+        now = counts(desk, "killed")
+        assert sum(now.values()) == COUNT
+        seen.update(now)
+        time.sleep(random.uniform(0.0, 0.02))
+
     for _ in range(KILLS):
         assert desk.fleet.signal_one(signal.SIGKILL) is not None
         again_at = time.monotonic() + 1.5
         while time.monotonic() < again_at:
-            now = counts(desk, "killed")
-            assert sum(now.values()) == COUNT
-            seen |= now.keys()
-            time.sleep(random.uniform(0.0, 0.02))
-    assert seen >= {State.WAITING, State.CLAIMED, State.SENT, State.DEAD, State.UNKNOWN}
+            look()
+    wanted = {State.WAITING, State.CLAIMED, State.SENT, State.DEAD, State.UNKNOWN}
+    deadline = time.monotonic() + GENEROUS_SECONDS
+    while not seen >= wanted:
+        assert time.monotonic() < deadline, f"never seen: {wanted - seen}"
+        look()
     told = json.loads(postmeter(desk, "batch", "status", "killed", "--json"))
     assert sum(told["jobs"].values()) == COUNT
     postmeter(desk, "batch", "cancel", "killed")
@@ -87,9 +96,9 @@ def test_every_email_is_in_one_state_at_every_moment(desk: Office) -> None:
 def test_a_cancelled_batch_ends_what_it_has_begun(desk: Office, server: SmtpServer) -> None:
     """What is in DATA is sent, what waits is cancelled; nothing more arrives, the sum holds."""
     desk.wait_until_all_ready()
-    until(lambda: len(desk.fleet.worker_pids()) == 2, "two processes", 20.0)
+    until(lambda: len(desk.fleet.worker_pids()) == 2, "two processes")
     publish(desk, "stopped", ["slow"] * COUNT)
-    until(lambda: counts(desk, "stopped").get(State.DATA, 0) > 5, "mails in DATA", 30.0)
+    until(lambda: counts(desk, "stopped").get(State.DATA, 0) > 5, "mails in DATA")
     told = json.loads(postmeter(desk, "batch", "cancel", "stopped", "--json"))
     assert told["cancelled"] > 0
     assert sum(told["jobs"].values()) == COUNT

@@ -93,7 +93,7 @@ def test_connections_are_capped_over_all_processes(desk: Office, doorman: Doorma
             for n in range(40)
         ]
         expected = (wave + 1) * len(sent)
-        until(lambda expected=expected: len(doorman.mails) == expected, "all mails", 30.0)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        until(lambda expected=expected: len(doorman.mails) == expected, "all mails")  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         workers |= {
             attempt.worker
             for receipt in sent
@@ -112,7 +112,7 @@ def test_single_sends_go_first_under_the_mailboxes_limit(desk: Office, clock: Sm
     before = len(clock.mails)
     for email in sends:
         desk.producer.send(email, company="steady")
-    until(lambda: len(clock.mails) == len(batch) + len(sends), "all mails", 30.0)
+    until(lambda: len(clock.mails) == len(batch) + len(sends), "all mails")
     order = [b"Subject: Send" in mail.content for mail in clock.mails[before:]]
     last_send = len(order) - order[::-1].index(True)
     # What was taken before the sends came: at the most one slot ahead in each process.

@@ -20,6 +20,7 @@ from tests.support.scripted import (
     write_company,
 )
 from tests.support.smtpd import Drop, Silence, SmtpServer
+from tests.support.waiting import GENEROUS_SECONDS
 from worker.ledger.rows import State
 from worker.outcome import RecipientState
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from tests.support.office import Office
     from tests.support.smtpd_script import Action
 
-KEPT_HOUSE_SECONDS = REPLY_TIMEOUT_SECONDS + 6.0
+KEPT_HOUSE_SECONDS = REPLY_TIMEOUT_SECONDS + GENEROUS_SECONDS
 """By when an unknown is resent, if it is at all."""
 BROKEN: dict[str, Action] = {"cut after the dot": Drop(), "silent after the dot": Silence()}
 

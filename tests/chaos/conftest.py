@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.support.rabbitmq import RabbitServer
 
 
-@pytest.fixture(params=["embedded", "rabbitmq"])
+@pytest.fixture(params=["embedded", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
 def way_in(request: pytest.FixtureRequest) -> tuple[str, str]:
     """A broker's address, and the prefix of queues that no other test touches."""
     if request.param == "embedded":

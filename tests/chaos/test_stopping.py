@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.support.fleet import Company, Fleet
+from tests.support.waiting import GENEROUS_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,7 @@ def test_data_in_progress_is_finished(tmp_path: Path) -> None:
         grace_seconds=10,
     ) as fleet:
         fleet.publish_batch("acme", 30)
-        assert fleet.wait_for(3, 30)
+        assert fleet.wait_for(3, GENEROUS_SECONDS)
         assert fleet.stop() == 0
         after = fleet.states()
         assert set(after) <= {"sent", "waiting"}
@@ -40,10 +41,11 @@ def test_what_is_cut_is_recorded_as_unknown(tmp_path: Path) -> None:
         processes=1,
         delay_seconds=0.0,
         grace_seconds=1,
+        reply_timeout="300s",
         on_unknown="hold",
     ) as fleet:
-        fleet.sink.hold_replies(20.0)
+        fleet.sink.hold_replies(2 * GENEROUS_SECONDS)
         fleet.publish_batch("acme", 3)
-        assert fleet.wait_for_state("data", 3, 20)
+        assert fleet.wait_for_state("data", 3, GENEROUS_SECONDS)
         assert fleet.stop() == 0
         assert fleet.states() == {"unknown": 3}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import pytest
 
 from producers import BatchAborted, Email, NotConfirmed, Producer, Receipt, Topology
-from producers.topology import QueueType
 from tests.support.producing import HELLO, depth_when_still, emails, ids
-from tests.support.rabbitmq import RabbitServer, unique_prefix
+from tests.support.rabbitmq import QUEUE_TYPE, QUEUE_TYPES, RabbitServer, unique_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,9 +25,9 @@ def server(rabbitmq: RabbitServer) -> Iterator[RabbitServer]:
         yield server
 
 
-@pytest.fixture(params=get_args(QueueType))
+@pytest.fixture(params=QUEUE_TYPES)
 def own(request: pytest.FixtureRequest) -> Topology:
-    """Queues of both types on that server."""
+    """Queues on that server, once of each type that is asked for."""
     return Topology(unique_prefix("fails"), request.param)
 
 
@@ -59,7 +58,7 @@ def test_stopped_in_mid_batch_and_resumed(server: RabbitServer, own: Topology) -
 
 def test_killed_at_any_moment(server: RabbitServer) -> None:
     """A power cut in mid-batch loses nothing confirmed; resumed from the start, ids are the same."""
-    own = Topology(unique_prefix("killed"))
+    own = Topology(unique_prefix("killed"), QUEUE_TYPE)
     with Producer(server.url, topology=own, confirm_timeout_seconds=5.0) as producer:
         producer.batch(emails(1), batch_id="earlier")
         # RabbitMQ 3.10 forgets a quorum queue that was declared in the second before a kill.
@@ -89,7 +88,7 @@ def test_a_restart_between_two_sends(server: RabbitServer, own: Topology) -> Non
 
 def test_a_send_waits_for_a_restart(server: RabbitServer) -> None:
     """A broker that comes back within the time allowed costs a wait, not an error."""
-    own = Topology(unique_prefix("waits"))
+    own = Topology(unique_prefix("waits"), QUEUE_TYPE)
     with Producer(server.url, topology=own, confirm_timeout_seconds=30.0) as producer:
         producer.send(HELLO)
         server.stop()
@@ -107,12 +106,10 @@ def test_not_confirmed_and_published_again(server: RabbitServer, own: Topology) 
         assert len(ids(server, own.send)) == 1
         server.pause()
         try:
-            started = time.monotonic()
             with pytest.raises(NotConfirmed, match="no confirm from RabbitMQ within 1 s") as caught:
                 producer.send(HELLO)
             with pytest.raises(BatchAborted):
                 producer.batch(emails(3))
-            assert time.monotonic() - started < 5.0
         finally:
             server.resume()
         job = caught.value.job
@@ -125,7 +122,7 @@ def test_not_confirmed_and_published_again(server: RabbitServer, own: Topology) 
 
 def test_an_alarm_blocks(server: RabbitServer) -> None:
     """While RabbitMQ is short of memory, an error says so; afterwards the same producer works."""
-    own = Topology(unique_prefix("alarm"))
+    own = Topology(unique_prefix("alarm"), QUEUE_TYPE)
     with Producer(server.url, topology=own, confirm_timeout_seconds=2.0) as producer:
         producer.send(HELLO)
         server.ctl("set_vm_memory_high_watermark", "absolute", "1000")

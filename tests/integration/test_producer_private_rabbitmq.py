@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.rabbitmq import RabbitServer
+from tests.support.waiting import gone, wait_until
 
 pytestmark = pytest.mark.rabbitmq
 OWNER = """\
@@ -21,17 +21,6 @@ server = RabbitServer().start()
 print(server.pid, server.epmd_pid, server.folder, flush=True)
 signal.pause()
 """
-
-
-def gone(*pids: int) -> bool:
-    """Whether none of these processes runs any more."""
-    for pid in pids:
-        try:
-            if ") Z" not in Path(f"/proc/{pid}/stat").read_text("ascii"):
-                return False
-        except OSError:
-            continue
-    return True
 
 
 def test_close_leaves_nothing(rabbitmq: RabbitServer) -> None:
@@ -58,7 +47,4 @@ def test_a_killed_owner_leaves_nothing(rabbitmq: RabbitServer) -> None:
         server, epmd, folder = owner.stdout.readline().split()
         assert not gone(int(server))
         owner.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 10.0
-    while not gone(int(server), int(epmd)) or Path(folder).exists():
-        assert time.monotonic() < deadline, "the server outlived its owner"
-        time.sleep(0.05)
+    wait_until(lambda: gone(int(server), int(epmd)) and not Path(folder).exists())

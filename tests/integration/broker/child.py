@@ -14,11 +14,15 @@ from pathlib import Path
 import uvloop
 
 from producers.topology import Topology
+from tests.support.rabbitmq import QUEUE_TYPE
 from worker.broker.broker import PostmeterBroker
 from worker.broker.intake import Intake
 from worker.broker.launcher import WorkerProcess, signals
 from worker.broker.sources import rabbitmq_source
 from worker.supervisor import Supervisor
+
+GRACE_SECONDS = 120.0
+"""Longer than any test waits: a worker that ends sooner was not cut off."""
 
 
 async def work(url: str, topology: Topology, diary: Path, seconds: float) -> int:
@@ -45,7 +49,7 @@ async def work(url: str, topology: Topology, diary: Path, seconds: float) -> int
 
     broker.register(batch, actor_name="batch", queue_name=topology.batch)
     process = WorkerProcess(
-        broker, on_failure=failed, on_ledger_unavailable=print, grace_seconds=10.0
+        broker, on_failure=failed, on_ledger_unavailable=print, grace_seconds=GRACE_SECONDS
     )
     with signals(process):
         return await process.run()
@@ -54,11 +58,11 @@ async def work(url: str, topology: Topology, diary: Path, seconds: float) -> int
 def main() -> int:
     """Supervise as the command line says."""
     url, prefix, diary, processes, seconds = sys.argv[1:]
-    topology = Topology(prefix)
+    topology = Topology(prefix, QUEUE_TYPE)
     return Supervisor(
         int(processes),
         lambda _index: uvloop.run(work(url, topology, Path(diary), float(seconds))),
-        grace_seconds=10.0,
+        grace_seconds=GRACE_SECONDS,
         log=lambda event, **facts: print(event, facts, flush=True),
     ).run()
 

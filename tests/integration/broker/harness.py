@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from producers.topology import Topology, declare
-from tests.support.rabbitmq import RabbitServer, unique_prefix
+from tests.support.rabbitmq import QUEUE_TYPE, RabbitServer, unique_prefix
+from tests.support.waiting import GENEROUS_SECONDS
 from worker.broker.broker import PostmeterBroker
 from worker.broker.intake import Intake
 from worker.broker.launcher import WorkerProcess
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from dramatiq.middleware import Middleware
 
+    from producers.topology import QueueType
     from worker.broker.message import Taken
 
     Run = Callable[[bytes, bool], Awaitable[None]]
@@ -52,9 +54,9 @@ class Bench:
 
 
 @contextlib.contextmanager
-def fresh_topology(server: RabbitServer, queue_type: str = "quorum") -> Iterator[Topology]:
+def fresh_topology(server: RabbitServer, queue_type: QueueType = QUEUE_TYPE) -> Iterator[Topology]:
     """Queues of one test alone, gone afterwards."""
-    topology = Topology(unique_prefix("broker"), queue_type)  # type: ignore[arg-type] # a parametrised literal
+    topology = Topology(unique_prefix("broker"), queue_type)
     with server.channel() as channel:
         declare(channel, topology)
     try:
@@ -103,6 +105,7 @@ async def started(
     run: Run | None = None,
     *,
     on_failure: Callable[[Taken, Exception], Awaitable[None]] | None = None,
+    idle_timeout_ms: int = 200,
 ) -> AsyncIterator[Bench]:
     """A worker process over a broker, whose actors (name to queue) record what they run."""
 
@@ -125,7 +128,7 @@ async def started(
         on_failure=failed,
         on_ledger_unavailable=ran.ledger_errors.append,
         grace_seconds=5.0,
-        idle_timeout_ms=200,
+        idle_timeout_ms=idle_timeout_ms,
     )
     process.start()
     try:
@@ -162,7 +165,7 @@ def envelope(queue: str, actor: str, *, options: dict[str, Any] | None = None) -
     ).encode()
 
 
-async def until(condition: Callable[[], bool], timeout_seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], timeout_seconds: float = GENEROUS_SECONDS) -> None:
     """Wait until a condition holds.
 
     Raises:
@@ -174,7 +177,9 @@ async def until(condition: Callable[[], bool], timeout_seconds: float = 10.0) ->
         await asyncio.sleep(0.01)
 
 
-async def empties(server: RabbitServer, *queues: str, timeout_seconds: float = 10.0) -> None:
+async def empties(
+    server: RabbitServer, *queues: str, timeout_seconds: float = GENEROUS_SECONDS
+) -> None:
     """Wait until nothing lies ready in the queues.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +33,7 @@ class Stock:
         """Stop the worker, which gives back everything unacknowledged; safe to call twice."""
         if not self.stopped:
             self.stopped = True
-            self.worker.stop(timeout=2000)
+            self.worker.stop(timeout=60_000)
 
     def alive_threads(self) -> int:
         """How many of its worker threads live."""
@@ -69,15 +68,3 @@ def stock_worker(
         with contextlib.suppress(pika.exceptions.AMQPError, dramatiq.BrokerError):
             broker.close()
         server.delete_queues(queue, f"{queue}.DQ", f"{queue}.XQ")
-
-
-def wait_for(condition: Callable[[], bool], timeout_seconds: float = 10.0) -> None:
-    """Wait until a condition holds.
-
-    Raises:
-        AssertionError: it did not within the time-out.
-    """
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)

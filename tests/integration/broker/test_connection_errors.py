@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from producers.topology import Topology, declare
+from producers.topology import QueueType, Topology, declare
 from tests.integration.broker.harness import publish, until, worker
-from tests.integration.broker.stock import wait_for
-from tests.support.rabbitmq import RabbitServer, free_port
+from tests.support.rabbitmq import QUEUE_TYPE, RabbitServer, free_port
+from tests.support.waiting import wait_until
 from worker.broker.rabbitmq import RabbitmqSession
 from worker.errors import BrokerUnavailable
 
@@ -29,10 +29,10 @@ def _reason(url: str, topology: Topology) -> str:
     return reason
 
 
-def test_nobody_listens(quorum_topology: Topology) -> None:
+def test_nobody_listens(own_topology: Topology) -> None:
     """A wrong port or a server that is down."""
     url = f"amqp://guest:hunter2@127.0.0.1:{free_port()}/%2F"
-    reason = _reason(url, quorum_topology)
+    reason = _reason(url, own_topology)
     assert "Connection refused" in reason
     assert "hunter2" not in reason
 
@@ -46,23 +46,24 @@ def test_nobody_listens(quorum_topology: Topology) -> None:
 )
 def test_the_server_refuses(
     rabbitmq: RabbitServer,
-    quorum_topology: Topology,
+    own_topology: Topology,
     change: Callable[[str], str],
     expected: str,
 ) -> None:
     """A wrong password, a wrong virtual host: RabbitMQ's own words."""
-    reason = _reason(change(rabbitmq.url), quorum_topology)
+    reason = _reason(change(rabbitmq.url), own_topology)
     assert expected in reason
     assert "hunter2" not in reason
 
 
 def test_the_queue_exists_with_other_arguments(
-    rabbitmq: RabbitServer, quorum_topology: Topology
+    rabbitmq: RabbitServer, own_topology: Topology
 ) -> None:
     """Somebody switched the queue type over existing queues: 406, naming the argument."""
-    other = Topology(quorum_topology.prefix, "classic")
+    types: dict[QueueType, QueueType] = {"quorum": "classic", "classic": "quorum"}
+    other = Topology(own_topology.prefix, types[own_topology.queue_type])
     assert "x-queue-type" in _reason(rabbitmq.url, other)
-    assert rabbitmq.queue_depth(quorum_topology.send) == 0
+    assert rabbitmq.queue_depth(own_topology.send) == 0
 
 
 def test_a_worker_waits_for_a_broker_that_is_not_there_yet(
@@ -70,7 +71,7 @@ def test_a_worker_waits_for_a_broker_that_is_not_there_yet(
 ) -> None:
     """Started before its broker, a worker says so once a queue, and begins when the broker does."""
     with RabbitServer() as server:
-        topology = Topology("late.")
+        topology = Topology("late.", QUEUE_TYPE)
         server.stop()
 
         async def scenario() -> None:
@@ -79,9 +80,9 @@ def test_a_worker_waits_for_a_broker_that_is_not_there_yet(
                 await asyncio.sleep(1.0)
                 assert len(caplog.records) == 2
                 await asyncio.to_thread(server.start)
-                await until(lambda: not bench.broker.disconnected(), 15.0)
+                await until(lambda: not bench.broker.disconnected())
                 publish(server, topology.send, [b"first"])
                 await until(lambda: bench.ran.envelopes == [b"first"])
 
         asyncio.run(scenario())
-        wait_for(lambda: server.queue_depth(topology.send) == 0)
+        wait_until(lambda: server.queue_depth(topology.send) == 0)

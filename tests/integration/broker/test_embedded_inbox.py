@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,12 +33,18 @@ def inbox(tmp_path: Path) -> Iterator[Inbox]:
 
 @contextlib.asynccontextmanager
 async def _worker(
-    inbox: Inbox, run: Run | None = None, *, prefetch: int = 20
+    inbox: Inbox,
+    run: Run | None = None,
+    *,
+    prefetch: int = 20,
+    idle_timeout_ms: int = 200,
 ) -> AsyncIterator[Bench]:
     intake = Intake()
     source = inbox_source(inbox, QUEUE, actor_name="send", prefetch=prefetch, intake=intake)
     broker = PostmeterBroker({QUEUE: source}, intake=intake)
-    async with started(broker, {"send": QUEUE}, Ran(), run) as bench:
+    async with started(
+        broker, {"send": QUEUE}, Ran(), run, idle_timeout_ms=idle_timeout_ms
+    ) as bench:
         yield bench
 
 
@@ -59,16 +64,14 @@ def test_every_message_runs_once_and_the_inbox_empties(inbox: Inbox) -> None:
 
 
 def test_an_idle_worker_runs_a_new_message_at_once(inbox: Inbox) -> None:
-    """Storing wakes the consumer: a single send does not wait for the next look."""
+    """Storing wakes the consumer: a single send does not wait for the next look, minutes away."""
 
     async def scenario() -> None:
-        async with _worker(inbox) as bench:
+        async with _worker(inbox, idle_timeout_ms=120_000) as bench:
             await until(lambda: not bench.broker.disconnected())
             await asyncio.sleep(0.1)
             inbox.put(QUEUE, [b"now"])
-            stored = time.monotonic()
             await until(lambda: bench.ran.envelopes == [b"now"])
-            assert time.monotonic() - stored < 0.1
             await until(lambda: inbox.depth(QUEUE, taken=True) == 0)
 
     asyncio.run(scenario())

@@ -12,7 +12,8 @@ import pytest
 from dramatiq.middleware import AsyncIO
 
 from tests.integration.broker.harness import empties, envelope, publish, until, worker
-from tests.integration.broker.stock import stock_worker, wait_for
+from tests.integration.broker.stock import stock_worker
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from producers.topology import Topology
@@ -35,8 +36,8 @@ def test_stock_lets_dead_letters_expire(
     with stock_worker(rabbitmq, deliver, max_retries=0) as stock:
         stock.actor.send()
         dead = f"{stock.queue}.XQ"
-        wait_for(lambda: rabbitmq.queue_depth(dead) == 1)
-        wait_for(lambda: rabbitmq.queue_depth(dead) == 0, 3.0)
+        wait_until(lambda: rabbitmq.queue_depth(dead) == 1)
+        wait_until(lambda: rabbitmq.queue_depth(dead) == 0)
 
 
 def test_our_dead_letters_stay(rabbitmq: RabbitServer, topology: Topology) -> None:
@@ -46,7 +47,7 @@ def test_our_dead_letters_stay(rabbitmq: RabbitServer, topology: Topology) -> No
     with rabbitmq.channel() as channel:
         method, _, _ = channel.basic_get(topology.send)
         channel.basic_reject(method.delivery_tag, requeue=False)
-    wait_for(lambda: rabbitmq.queue_depth(topology.dead) == 1)
+    wait_until(lambda: rabbitmq.queue_depth(topology.dead) == 1)
     time.sleep(1.0)
     assert "x-message-ttl" not in topology.arguments(topology.dead)
     assert rabbitmq.messages(topology.dead) == [body]
@@ -58,10 +59,10 @@ def test_stock_holds_delayed_messages_unacknowledged(rabbitmq: RabbitServer) -> 
         for _ in range(20):
             stock.actor.send_with_options(delay=IN_AN_HOUR_MS)
         delayed = f"{stock.queue}.DQ"
-        wait_for(lambda: sum(_held(thread) for thread in stock.worker.consumers.values()) == 20)
+        wait_until(lambda: sum(_held(thread) for thread in stock.worker.consumers.values()) == 20)
         assert rabbitmq.queue_depth(delayed) == 0
         stock.stop()
-        wait_for(lambda: rabbitmq.queue_depth(delayed) == 20)
+        wait_until(lambda: rabbitmq.queue_depth(delayed) == 20)
 
 
 def test_ours_holds_nothing_whatever_the_envelope_asks(
@@ -96,7 +97,7 @@ def test_stock_cuts_into_data(rabbitmq: RabbitServer) -> None:
 
     with stock_worker(rabbitmq, deliver, middleware=[AsyncIO()], max_retries=0) as stock:
         stock.actor.send_with_options(time_limit=500)
-        wait_for(lambda: len(story) == 2)
+        wait_until(lambda: len(story) == 2)
     assert story == ["DATA", "cut"]
 
 

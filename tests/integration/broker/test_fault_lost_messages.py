@@ -10,7 +10,8 @@ from dramatiq import Middleware
 
 from tests.integration.broker.harness import envelope, publish, until, worker
 from tests.integration.broker.relay import Relay
-from tests.integration.broker.stock import stock_worker, wait_for
+from tests.integration.broker.stock import stock_worker
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from producers.topology import Topology
@@ -33,14 +34,14 @@ def test_stock_loses_a_message_whose_retry_cannot_be_published(rabbitmq: RabbitS
     runs: list[int] = []
 
     def deliver(number: int) -> None:
+        relay.refusing = True  # from now on the broker is at its limit of connections
         runs.append(number)
         raise RuntimeError("the server said 451")
 
     with Relay(rabbitmq) as relay, stock_worker(rabbitmq, deliver, url=relay.url) as stock:
         stock.actor.send(1)
-        relay.refusing = True  # the broker is at its limit of connections
-        wait_for(lambda: runs == [1])
-        stock.stop()
+        wait_until(lambda: runs == [1])
+        stock.stop()  # which waits for what is under way
         depths = [rabbitmq.queue_depth(stock.queue + end) for end in ("", ".DQ", ".XQ")]
     assert depths == [0, 0, 0]
 
@@ -71,7 +72,7 @@ def test_stock_runs_the_actor_when_a_limiter_fails(rabbitmq: RabbitServer) -> No
     runs: list[int] = []
     with stock_worker(rabbitmq, runs.append, middleware=[LimiterWithoutStore()]) as stock:
         stock.actor.send(1)
-        wait_for(lambda: runs == [1])
+        wait_until(lambda: runs == [1])
     assert runs == [1]
 
 

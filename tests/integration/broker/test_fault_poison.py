@@ -11,7 +11,8 @@ import pytest
 
 from producers.envelope import decode
 from tests.integration.broker.harness import envelope, publish, until, worker
-from tests.integration.broker.stock import stock_worker, wait_for
+from tests.integration.broker.stock import stock_worker
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from producers.topology import Topology
@@ -30,17 +31,17 @@ def test_four_envelopes_kill_the_four_threads_of_stock(rabbitmq: RabbitServer) -
 
     with stock_worker(rabbitmq, deliver, threads=4) as stock:
         stock.actor.send(1)
-        wait_for(lambda: runs == [1])
+        wait_until(lambda: runs == [1])
         poison = envelope("elsewhere", "send")
         publish(rabbitmq, stock.queue, [poison] * 4)
-        wait_for(lambda: stock.alive_threads() == 0)
+        wait_until(lambda: stock.alive_threads() == 0)
         stock.actor.send("good")
         time.sleep(1.0)
         assert "good" not in runs
 
 
 def test_no_envelope_hurts_ours(rabbitmq: RabbitServer, topology: Topology) -> None:
-    """Whatever lies in the queue, its reason is recorded, and a good job runs within a second."""
+    """Whatever lies in the queue, its reason is recorded, and a good job runs after it."""
     good = envelope(topology.send, "send")
     poison = [
         b"",
@@ -70,7 +71,7 @@ def test_no_envelope_hurts_ours(rabbitmq: RabbitServer, topology: Topology) -> N
         async with worker(rabbitmq, topology, intake, prefetch=4) as bench:
             await until(lambda: len(bench.ran.failures) == len(poison))
             publish(rabbitmq, topology.send, [good])
-            await until(lambda: bench.ran.count(good) == 1, timeout_seconds=1.0)
+            await until(lambda: bench.ran.count(good) == 1)
             assert not bench.process.dead_consumers()
         reasons = [str(error) for _, error in bench.ran.failures]
         assert all(reasons)

@@ -13,7 +13,8 @@ import pytest
 
 from tests.integration.broker.harness import envelope, publish, until, worker
 from tests.integration.broker.relay import Relay
-from tests.integration.broker.stock import stock_worker, wait_for
+from tests.integration.broker.stock import stock_worker
+from tests.support.waiting import GENEROUS_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from producers.topology import Topology
@@ -32,7 +33,7 @@ def test_stock_acknowledges_a_message_that_never_finished(
 
     def deliver(number: int) -> None:
         started.append(number)
-        finish[number].wait(20.0)
+        finish[number].wait(GENEROUS_SECONDS)
 
     with (
         Relay(rabbitmq) as relay,
@@ -40,19 +41,19 @@ def test_stock_acknowledges_a_message_that_never_finished(
     ):
         stock.actor.send(1)
         stock.actor.send(2)
-        wait_for(lambda: started == [1] and rabbitmq.queue_depth(stock.queue) == 0)
+        wait_until(lambda: started == [1] and rabbitmq.queue_depth(stock.queue) == 0)
         relay.refusing = True
         relay.cut()
         with rabbitmq.channel() as other:
             # Another worker gets the first message while this one is away.
-            wait_for(lambda: other.basic_get(stock.queue)[0] is not None)
+            wait_until(lambda: other.basic_get(stock.queue)[0] is not None)
             relay.refusing = False
-            wait_for(lambda: rabbitmq.queue_depth(stock.queue) == 0)
+            wait_until(lambda: rabbitmq.queue_depth(stock.queue) == 0)
             finish[1].set()
-            wait_for(lambda: started[:2] == [1, 2])  # the second begins, and never ends
+            wait_until(lambda: started[:2] == [1, 2])  # the second begins, and never ends
             relay.refusing = True
             relay.cut()
-        wait_for(lambda: rabbitmq.queue_depth(stock.queue) > 0)
+        wait_until(lambda: rabbitmq.queue_depth(stock.queue) > 0)
         time.sleep(0.5)
         left = rabbitmq.messages(stock.queue)
         relay.refusing = False
