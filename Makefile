@@ -11,7 +11,7 @@ BROKER ?= embedded
 
 .PHONY: help
 help: ## list the tasks
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 $(RUNTIME): requirements.txt
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11) and "Postmeter needs Python 3.11 or newer; this is " + sys.version.split()[0])'
@@ -51,7 +51,22 @@ JOBS ?= 4
 
 .PHONY: test
 test: lint ## lint, then every suite; installs Debian packages only if it may
-	@POSTFIX_ROOT="$$(tests/support/packages.sh)" $(PYTEST) -q -m "not slow" -n $(JOBS) --dist loadfile $(SUITES)
+	@POSTFIX_ROOT="$$(tests/support/packages.sh)" $(BIN)/python tests/support/suites.py $(JOBS) -q -m "not slow" $(SUITES)
+
+# The tests that need a broker, on queues of the one type and then of the other.
+WITH_BROKER := tests/support/suites.py $(JOBS) -q -m "rabbitmq and not slow" $(SUITES)
+
+.PHONY: test-queues
+test-queues: $(DEV) ## the tests that need a broker, with quorum queues and with classic ones
+	@tests/support/packages.sh >/dev/null
+	@RABBITMQ_QUEUE_TYPE=quorum $(BIN)/python $(WITH_BROKER)
+	@RABBITMQ_QUEUE_TYPE=classic $(BIN)/python $(WITH_BROKER)
+
+.PHONY: test-rabbitmq4
+test-rabbitmq4: $(DEV) ## the same on RabbitMQ 4, in a Debian trixie that the first run makes; root
+	@tests/support/packages.sh --rabbitmq4 >/dev/null
+	@RABBITMQ_QUEUE_TYPE=quorum tests/support/rabbitmq4.sh $(BIN)/python $(WITH_BROKER)
+	@RABBITMQ_QUEUE_TYPE=classic tests/support/rabbitmq4.sh $(BIN)/python $(WITH_BROKER)
 
 .PHONY: unit
 unit: $(DEV) ## the tests that need no server
@@ -66,10 +81,24 @@ else
 	@$(BIN)/python -m tests.support.with_rabbitmq $(BIN)/postmeter demo --broker-url
 endif
 
+PEERS := .venv-prove/.peers-$(shell cksum < requirements-prove.txt | cut -d' ' -f1)
+
+$(PEERS): requirements-prove.txt
+	@test -x .venv-prove/bin/python || { echo "making .venv-prove"; $(PYTHON) -m venv .venv-prove; }
+	@echo "installing the peers (first run only)"
+	@.venv-prove/bin/pip --quiet --disable-pip-version-check install --require-hashes -r $<
+	@touch $@
+
 .PHONY: prove
-prove: $(DEV) ## up to 45 min: the limits and losses at the receiving server, as a table
-	@tests/support/packages.sh >/dev/null
+prove: $(DEV) $(PEERS) ## up to 60 min: limits, losses and peers at the receiving server; docs/proof.md
+	@tests/support/packages.sh --prove >/dev/null
 	@$(BIN)/python -m tests.prove
+
+MINUTES ?= 60
+.PHONY: soak
+soak: $(DEV) ## MINUTES=60 at 30 a minute, 10,000 waiting: memory, time-outs, what is unacknowledged
+	@tests/support/packages.sh >/dev/null
+	@$(BIN)/python -m tests.prove.soak --minutes $(MINUTES)
 
 .PHONY: clean
 clean: ## remove what the other tasks made

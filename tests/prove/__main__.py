@@ -1,111 +1,163 @@
-"""``make prove``: run every row, tell each as it ends, write the table, exit 1 if one failed.
+"""``make prove``: run every row, tell each as it ends, write docs/proof.md, exit 1 if one failed.
 
-``python -m tests.prove --only 120-2`` runs the rows whose name contains that.
+``python -m tests.prove --only 600-4`` runs the rows whose name contains that, and writes no page;
+``python -m tests.prove --row 600-4-kill-sqlite`` runs that one in this process.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import signal
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.prove.rows import Row, as_json, run_neighbours, run_row
-from tests.support.rabbitmq import MISSING, RabbitServer
+from tests.prove.parts import Part, all_parts, run_part
+from tests.prove.peers.run import missing as peers_lack
+from tests.prove.report import write_page
+from tests.prove.schedule import Schedule
+from tests.support.postgresql import MISSING as NO_POSTGRESQL
+from tests.support.postgresql import PostgresServer
+from tests.support.rabbitmq import MISSING as NO_RABBITMQ
+from tests.support.rabbitmq import RabbitServer
 
 if TYPE_CHECKING:
-    from tests.prove.rows import Neighbours, Result
+    from collections.abc import Sequence
 
-LIMITS = (120, 600)
-PROCESSES = (1, 2, 4)
-BROKERS = ("embedded", "rabbitmq")
-AT_ONCE = 3
+    from tests.prove.report import Told
+    from tests.prove.schedule import Costly
+
+BUDGET = 16
+"""What may run beside each other, in tenths of two cores; most of what rows do is wait."""
+AT_ONCE = 6
 
 
 def main() -> int:
     """Run the proof; 1 if a row failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--row", help="the one row with this name, in this process")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each row")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="rows that run together")
+    parser.add_argument("--folder", type=Path, help="where rows keep what they write")
     options = parser.parse_args()
-    console = Console(stderr=options.json, width=None if sys.stdout.isatty() else 80)
-    rows = [
-        Row(limit, processes, broker, killed)
-        for killed, limit, processes, broker in product((False, True), LIMITS, PROCESSES, BROKERS)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as for Ctrl-C
+    name = options.row
+    parts = [
+        part
+        for part in all_parts()
+        if (part.name == name if name is not None else options.only in part.name)
     ]
-    rows = [row for row in rows if options.only in row.name]
-    neighbours = options.only in "neighbours"
-    if not RabbitServer.available():
-        console.print(MISSING)
+    if not parts:
+        print("no row is called that; docs/proof.md lists them", file=sys.stderr)
+        return 2
+    lacking = _missing(parts)
+    if lacking:
+        print("\n".join(lacking), file=sys.stderr)
         return 1
-    root = Path(tempfile.mkdtemp(prefix="postmeter-prove-"))
-    console.print(f"{len(rows)} rows, {options.at_once} at once; folders in {root}")
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="postmeter-prove-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    if name is not None:
+        return _run_one(parts[0], folder, as_json=options.json)
+    console = Console(stderr=options.json, width=None if sys.stdout.isatty() else 80)
     began = time.monotonic()
-    with RabbitServer() as server:
-        urls = {"embedded": "embedded:", "rabbitmq": server.url}
-        beside = run_neighbours(root, "embedded:") if neighbours else None
-        results = []
-        with ThreadPoolExecutor(options.at_once) as pool:
-            running = [pool.submit(run_row, row, root, urls[row.broker]) for row in rows]
-            for done in as_completed(running):
-                result = done.result()
-                results.append(result)
-                if options.json:
-                    print(as_json(result), flush=True)
-                words = "; ".join(result.failures) or "held"
-                minutes = (time.monotonic() - began) / 60
-                console.print(f"{minutes:4.1f} min  {result.row.name}: {words}", soft_wrap=True)
-    order = {row: n for n, row in enumerate(rows)}
-    results.sort(key=lambda result: order[result.row])
-    _tell(console, results, beside)
-    if options.json and beside is not None:
-        print(as_json(beside), flush=True)
-    failed = [r for r in results if r.failures] or (beside is not None and beside.failures)
-    return 1 if failed else 0
+    results = _run_all(parts, folder, options.at_once, console, as_json=options.json)
+    _tell(console, results)
+    if len(parts) == len(all_parts()):
+        write_page(results, (time.monotonic() - began) / 60)
+    return 1 if any(result["failures"] for result in results) else 0
 
 
-def _tell(console: Console, results: list[Result], beside: Neighbours | None) -> None:
+def _missing(parts: Sequence[Part]) -> list[str]:
+    """What has to be installed before these can run, in sentences."""
+    servers = ((RabbitServer, NO_RABBITMQ), (PostgresServer, NO_POSTGRESQL))
+    found = [sentence for server, sentence in servers if not server.available()]
+    return [*found, *(peers_lack() if any(part.peer for part in parts) else [])]
+
+
+def _run_one(part: Part, folder: Path, *, as_json: bool) -> int:
+    result = run_part(part, folder)
+    if as_json:
+        print(json.dumps(result), flush=True)
+    else:
+        for key, value in result.items():
+            print(f"{key:28} {value}")
+    return 1 if result["failures"] else 0
+
+
+def _run_all(
+    parts: Sequence[Part], folder: Path, at_once: int, console: Console, *, as_json: bool
+) -> list[dict[str, Any]]:
+    """Run parts as processes, several at once; the results in the order of the parts."""
+    console.print(f"{len(parts)} rows, up to {at_once} at once; what they write is in {folder}")
+    began = time.monotonic()
+
+    def minutes() -> str:
+        return f"{(time.monotonic() - began) / 60:4.1f} min"
+
+    def command(part: Costly) -> list[str]:
+        own = [sys.executable, "-m", "tests.prove", "--row", part.name, "--json"]
+        return [*own, "--folder", str(folder)]
+
+    def started(name: str) -> None:
+        console.print(f"{minutes()}  {name} begins", style="dim", soft_wrap=True)
+
+    results: dict[str, dict[str, Any]] = {}
+    schedule = Schedule(folder, BUDGET, at_once, command, started)
+    for part, output, log in schedule.run(parts):
+        result = _read(part.name, output, log)
+        results[part.name] = result
+        if as_json:
+            print(json.dumps(result), flush=True)
+        words = "; ".join(result["failures"]) or "held"
+        done = f"{len(results)}/{len(parts)}"
+        console.print(f"{minutes()}  {done} {part.name}: {words}", soft_wrap=True)
+    return [results[part.name] for part in parts]
+
+
+def _read(name: str, output: str, log: str) -> dict[str, Any]:
+    """What a row's process told; where it told nothing, that is the failure."""
+    for line in reversed(output.splitlines()):
+        if line.startswith("{"):
+            told: dict[str, Any] = json.loads(line)
+            return told
+    lines = Path(log).read_text("utf-8", "replace").strip().splitlines() or ["it said nothing"]
+    return {"name": name, "failures": [f"no result: {lines[-1][:200]} (its log is {log})"]}
+
+
+def _tell(console: Console, results: Sequence[Told]) -> None:
     table = Table(title="at the receiving server, 60 s windows", title_justify="left")
-    names = ("limit", "proc", "way in", "killed", "worst", "used", "needed", "lost", "dbl", "unkn")
-    for name in names:
+    table.add_column("row", overflow="fold")
+    for name in ("times", "worst", "used", "needed", "lost", "dbl", "unkn"):
         table.add_column(name, justify="right")
-    for r in results:
+    for result in results:
+        if "needed" not in result:
+            continue
         table.add_row(
-            str(r.row.limit),
-            str(r.row.processes),
-            r.row.broker,
-            str(r.kills) if r.row.killed else "-",
-            str(r.worst),
-            f"{r.used:.2%}",
-            f"{r.needed:.2%}",
-            str(r.lost),
-            str(r.doubled),
-            str(r.unknown),
-            style="" if not r.failures else "red",
+            result["name"],
+            str(result["times"]),
+            str(result["worst"]),
+            f"{result['used']:.2%}",
+            f"{result['needed']:.2%}",
+            str(result["lost"]),
+            str(result["doubled"]),
+            str(result["unknown"]),
+            style="red" if result["failures"] else "",
         )
     console.print(table)
-    if beside is None:
-        return
-    ms = 1000.0
-    console.print(
-        f"single sends, call to acceptance: idle p50 {beside.idle_p50 * ms:.1f} ms, p99"
-        f" {beside.idle_p99 * ms:.1f} ms;\nbeside {beside.waiting} waiting at the limit p50"
-        f" {beside.beside_p50 * ms:.1f} ms, p99 {beside.beside_p99 * ms:.1f} ms\n"
-        f"another company's batch of 50 at 600 a minute: alone"
-        f" {beside.other_batch_alone_seconds:.2f} s, beside"
-        f" {beside.other_batch_beside_seconds:.2f} s"
-    )
-    for failure in beside.failures:
-        console.print(f"[red]failed:[/] {failure}")
+    for result in results:
+        for failure in result["failures"]:
+            console.print(f"failed: {result['name']}: {failure}", style="red", soft_wrap=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)  # as a shell tells it

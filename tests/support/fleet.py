@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from producers import Email, Producer
 from producers.topology import Topology
-from tests.support.rabbitmq import free_port
+from tests.support.fleet_group import WorkerGroup
+from tests.support.fleet_measured import Measured, measure
+from tests.support.rabbitmq import QUEUE_TYPE, free_port
 from tests.support.smtp_sink import SmtpSink, read_record
-from worker.demo.figures import worst_window
 from worker.demo.scenario import SYSTEM_TOML
 from worker.ledger import overview, review
 from worker.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from producers.batches import BatchReceipt
     from tests.support.smtp_sink import Arrival
 
@@ -52,6 +51,10 @@ class Fleet:
         delay_seconds: replies to mails come after a random time up to this, one in a hundred after
             ``slow_seconds``.
         wait_for_settings_seconds: how long a job waits for a company or user that is not there.
+        reply_timeout: how long workers wait for the reply to a mail, as settings write it.
+        ceiling: of the batches of all companies together; None: there is none.
+        views: how many groups of workers there are, each with a settings tree of its own; the
+            processes are divided among them, at least one to each.
         more_environ: further variables of the workers.
         run_by: a command that runs the workers' own, such as one that drops capabilities.
     """
@@ -68,13 +71,16 @@ class Fleet:
     grace_seconds: float = 10.0
     seed: int = 1
     wait_for_settings_seconds: float = 900.0
+    reply_timeout: str = REPLY_TIMEOUT
+    ceiling: int | None = None
+    views: int = 1
     more_environ: dict[str, str] = field(default_factory=dict)
     run_by: tuple[str, ...] = ()
     sink: SmtpSink = field(init=False)
     metrics_port: int = field(init=False)
     kills: int = 0
     _ledger: Ledger | None = None
-    _worker: subprocess.Popen[bytes] | None = None
+    _groups: list[WorkerGroup] = field(default_factory=list)
     _quiet: threading.Event = field(default_factory=threading.Event)
     _killer: threading.Thread | None = None
 
@@ -112,33 +118,57 @@ class Fleet:
         return self.root / "worker.log"
 
     @property
+    def _ledger_url(self) -> str:
+        own = f"sqlite:///{self.root / 'state' / 'ledger.db'}"
+        return self.more_environ.get("POSTMETER_LEDGER_URL", own)
+
+    @property
+    def _inbox_or_broker(self) -> str:
+        own = f"embedded:{self.root / 'state' / 'inbox.db'}"
+        return own if self.broker_url == "embedded:" else self.broker_url
+
+    @property
     def ledger(self) -> Ledger:
         """The workers' ledger, to look at."""
         if self._ledger is None:
-            own = f"sqlite:///{self.root / 'state' / 'ledger.db'}"
-            self._ledger = Ledger(self.more_environ.get("POSTMETER_LEDGER_URL", own))
+            self._ledger = Ledger(self._ledger_url)
         return self._ledger
 
-    def write_settings(self, limits: dict[str, int | None] | None = None) -> None:
-        """Write the tree, with other limits for some companies if given."""
-        tree = self.root / "settings"
-        tree.mkdir(exist_ok=True)
-        (tree / "system.toml").write_text(
-            SYSTEM_TOML.format(
-                port=self.sink.port,
-                on_unknown=self.on_unknown,
-                reply_timeout=REPLY_TIMEOUT,
-            )
+    def write_settings(
+        self, limits: dict[str, int | None] | None = None, view: int | None = None
+    ) -> None:
+        """Write the trees, with other limits for some companies if given.
+
+        Args:
+            view: the one group of workers that shall see it; else all do.
+        """
+        system = SYSTEM_TOML.format(
+            port=self.sink.port, on_unknown=self.on_unknown, reply_timeout=self.reply_timeout
         )
-        for company in self.companies:
-            users = tree / "companies" / company.name / "users"
-            users.mkdir(parents=True, exist_ok=True)
-            limit = (limits or {}).get(company.name, company.limit)
-            pace = "" if limit is None else f"[smtp]\nbatch_emails_per_min = {limit}\n"
-            (users.parent / "company.toml").write_text(f"replicate_from_system = true\n{pace}")
-            (users / "robot.toml").write_text(
-                f'[email]\naddress = "robot@{company.name}.example"\n'
-            )
+        if self.ceiling is not None:
+            system += f"\n[limits]\nall_batch_emails_per_min = {self.ceiling}\n"
+        for number in range(self.views) if view is None else (view,):
+            tree = self._tree(number)
+            self._put(tree / "system.toml", system)
+            for company in self.companies:
+                folder = tree / "companies" / company.name
+                limit = (limits or {}).get(company.name, company.limit)
+                pace = "" if limit is None else f"[smtp]\nbatch_emails_per_min = {limit}\n"
+                self._put(
+                    folder / "users" / "robot.toml",
+                    f'[email]\naddress = "robot@{company.name}.example"\n',
+                )
+                self._put(folder / "company.toml", f"replicate_from_system = true\n{pace}")
+
+    def _put(self, path: Path, text: str) -> None:
+        """Put a whole file in place at once: a reader finds the old one or the new one."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = self.root / "new-settings-file"
+        new.write_text(text)
+        new.replace(path)
+
+    def _tree(self, view: int) -> Path:
+        return self.root / ("settings" if view == 0 else f"settings-{view}")
 
     @property
     def environ(self) -> dict[str, str]:
@@ -150,6 +180,7 @@ class Fleet:
             "POSTMETER_STATE": str(self.root / "state"),
             "POSTMETER_BROKER_URL": self.broker_url,
             "POSTMETER_QUEUE_PREFIX": self.prefix,
+            "POSTMETER_QUEUE_TYPE": QUEUE_TYPE,
             "POSTMETER_METRICS_PORT": str(self.metrics_port),
             "POSTMETER_GRACE_SECONDS": str(self.grace_seconds),
             "POSTMETER_LOG_FORMAT": "json",
@@ -158,50 +189,40 @@ class Fleet:
 
     def start(self) -> None:
         """Start the workers."""
-        (self.root / "state").mkdir(exist_ok=True)
-        with self.log.open("ab") as log:
-            self._worker = subprocess.Popen(
-                [
-                    *self.run_by,
-                    sys.executable,
-                    "-m",
-                    "tests.support.fleet_worker",
-                    str(self.window_seconds),
-                    str(self.processes),
-                    str(self.wait_for_settings_seconds),
-                ],
-                cwd=Path(__file__).parents[2],
-                env=self.environ,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+        self._groups = []
+        for view in range(self.views):
+            # What the processes of a host share, such as their metrics, is each group's own.
+            state = self.root / ("state" if view == 0 else f"state-{view}")
+            state.mkdir(exist_ok=True)
+            own = {
+                "POSTMETER_SETTINGS": str(self._tree(view)),
+                "POSTMETER_STATE": str(state),
+                "POSTMETER_BROKER_URL": self._inbox_or_broker,
+                "POSTMETER_METRICS_PORT": str(free_port()),
+                "POSTMETER_LEDGER_URL": self._ledger_url,
+            }
+            group = WorkerGroup(
+                self.window_seconds,
+                max(1, self.processes // self.views),
+                self.wait_for_settings_seconds,
+                run_by=self.run_by,
             )
+            group.start({**self.environ, **(own if view else {})}, self.log)
+            self._groups.append(group)
 
     def children(self) -> list[int]:
-        """The processes that the supervisor runs now."""
-        assert self._worker is not None
-        supervisor = self._worker.pid
-        listed = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text()
-        return [int(pid) for pid in listed.split()]
+        """The processes that the first group's supervisor runs now."""
+        return self._groups[0].children()
 
     def stop(self, timeout_seconds: float = 40.0) -> int:
-        """Ask the workers to stop; their exit code."""
-        assert self._worker is not None
-        if self._worker.poll() is None:
-            self._worker.terminate()
-            try:
-                self._worker.wait(timeout_seconds)
-            except subprocess.TimeoutExpired:
-                os.killpg(self._worker.pid, signal.SIGKILL)
-        return self._worker.wait()
+        """Ask the workers to stop; the exit code, of more groups the largest."""
+        for group in self._groups:
+            group.ask_to_stop()
+        return max((group.wait(timeout_seconds) for group in self._groups), default=0)
 
     def producer(self) -> Producer:
         """A producer into this fleet's queues."""
-        url = self.broker_url
-        if url == "embedded:":
-            url = f"embedded:{self.root / 'state' / 'inbox.db'}"
-        return Producer(url, topology=Topology(self.prefix))
+        return Producer(self._inbox_or_broker, topology=Topology(self.prefix, QUEUE_TYPE))
 
     def publish_batch(self, company: str, count: int, first: int = 0) -> BatchReceipt:
         """Publish a batch to ``customer0@…``, ``customer1@…`` and so on."""
@@ -231,10 +252,8 @@ class Fleet:
         return None
 
     def kill_supervisor(self) -> None:
-        """End the parent of the worker processes as a crash would."""
-        assert self._worker is not None
-        self._worker.kill()
-        self._worker.wait()
+        """End the parent of the first group's processes as a crash would."""
+        self._groups[0].kill()
 
     def states(self) -> dict[str, int]:
         """How many jobs are in each state."""
@@ -276,56 +295,18 @@ class Fleet:
         """Wait until so many different mails have arrived; whether they have."""
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline:
-            if len({a.message_id for a in self.arrivals()}) >= count:
+            # The record is long: it is read only where it can hold enough.
+            if self.sink.count >= count and self._different() >= count:
                 return True
             time.sleep(0.2)
         return False
+
+    def _different(self) -> int:
+        return len({a.message_id for a in self.arrivals()})
 
     def unknown_ids(self) -> frozenset[str]:
         """The Message-IDs of what the ledger called unknown at some time."""
         return self.ledger.read(review.message_ids_once_unknown)
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What the receiving server saw of one company's batch."""
-
-    accepted: int
-    different: int
-    worst: int
-    used: float
-    doubled: int
-    doubled_not_unknown: int
-    unknown: int
-    mean_reply_seconds: float
-
-
-def measure(
-    fleet: Fleet, company: Company, *, settle_seconds: float, until: float | None = None
-) -> Measured:
-    """Count what the sink recorded of one company.
-
-    Args:
-        settle_seconds: how long after the first acceptance the use of the limit is counted from.
-        until: ``time.monotonic`` up to which it is counted; else up to the last acceptance.
-    """
-    own = fleet.arrivals()
-    times = [a.at for a in own]
-    assert company.limit is not None
-    start = min(times) + settle_seconds
-    end = max(times) if until is None else until
-    counted = sum(start <= at < end for at in times)
-    possible = company.limit * (end - start) / fleet.window_seconds
-    copies = Counter(a.message_id for a in own)
-    doubled = {message_id for message_id, n in copies.items() if n > 1}
-    unknown = fleet.unknown_ids()
-    return Measured(
-        accepted=len(own),
-        different=len(copies),
-        worst=worst_window(times, fleet.window_seconds),
-        used=counted / possible if possible else 0.0,
-        doubled=len(doubled),
-        doubled_not_unknown=len(doubled - unknown),
-        unknown=len(unknown),
-        mean_reply_seconds=0.99 * fleet.delay_seconds / 2 + 0.01 * fleet.slow_seconds,
-    )
+__all__ = ["Company", "Fleet", "Measured", "measure"]

@@ -2,8 +2,10 @@
 # Installs the Debian packages that the test suites need, if they are missing and if it may.
 #
 # It may as root, and with consent: CI is set, POSTMETER_INSTALL=1, or y at a terminal. No service
-# is started and no package is removed; where another mail server is installed, Postfix is unpacked
-# aside. Without leave the suites say themselves what they skip.
+# is started, no database cluster is created and no package is removed; where another mail server is
+# installed, Postfix is unpacked aside. Without leave the suites say themselves what they skip.
+#
+# --prove adds what only `make prove` needs, --rabbitmq4 what only `make test-rabbitmq4` needs.
 #
 # Prints the folder of a Postfix unpacked aside (POSTFIX_ROOT) on standard output.
 set -euo pipefail
@@ -14,11 +16,21 @@ declare -A program=(
   [postfix]=/usr/sbin/postfix
   [dovecot-core]=/usr/sbin/dovecot
   [prometheus]=/usr/bin/prometheus
+  [postgresql]='/usr/lib/postgresql/*/bin/postgres'
+  [libfaketime]='/usr/lib/*/faketime/libfaketime.so.1'
+  [iproute2]=/bin/ip
 )
+for flag in "$@"; do
+  case $flag in
+    --prove) program[redis-server]=/usr/bin/redis-server ;;
+    --rabbitmq4) program[debootstrap]=/usr/sbin/debootstrap ;;
+    *) echo "unknown: $flag" >&2 && exit 2 ;;
+  esac
+done
 
 missing=()
 for package in "${!program[@]}"; do
-  [ -x "${program[$package]}" ] || missing+=("$package")
+  compgen -G "${program[$package]}" >/dev/null || missing+=("$package")
 done
 if [ -x "$aside/usr/sbin/postfix" ]; then
   echo "$aside"
@@ -43,7 +55,7 @@ if [ -z "${CI:-}" ] && [ "${POSTMETER_INSTALL:-}" != 1 ]; then
 fi
 
 echo "installing ${missing[*]}" >&2
-export DEBIAN_FRONTEND=noninteractive
+export DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
   printf '#!/bin/sh\nexit 101\n' > "$policy" # invoke-rc.d: starting is forbidden
@@ -52,6 +64,12 @@ if [ ! -e "$policy" ]; then
 fi
 if command -v debconf-set-selections >/dev/null; then
   echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections >&2 || true
+fi
+# Debian's package makes and starts a cluster where nobody has said that it shall not.
+clusters=/etc/postgresql-common/createcluster.conf
+if [[ " ${missing[*]} " == *" postgresql "* ]] && [ ! -e "$clusters" ]; then
+  mkdir -p "${clusters%/*}"
+  echo "create_main_cluster = false" > "$clusters"
 fi
 install() { apt-get install -y -qq --no-remove --no-install-recommends "$@" >&2; }
 apt-get update -qq >&2

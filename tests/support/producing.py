@@ -29,8 +29,8 @@ def ids(server: RabbitServer, queue: str) -> list[str]:
 
 
 def depth_when_still(server: RabbitServer, queue: str, at_least: int) -> int:
-    """How many messages lie in a queue, once that many do (20 s at most) and no more are coming."""
-    deadline = time.monotonic() + 20.0
+    """How many messages lie in a queue, once that many do (a minute at most) and no more are coming."""
+    deadline = time.monotonic() + 60.0
     before, now = -1, 0
     while now != before or (now < at_least and time.monotonic() < deadline):
         time.sleep(0.3)

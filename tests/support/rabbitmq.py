@@ -9,23 +9,49 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import pika
 import pika.exceptions
 
+from producers.topology import QueueType
+from tests.support.private_server import (
+    HERE,
+    PrivateServer,
+    end_group,
+    free_port,
+    wait_for_port,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+__all__ = [
+    "MISSING",
+    "QUEUE_TYPE",
+    "QUEUE_TYPES",
+    "ROOT",
+    "RabbitServer",
+    "free_port",
+    "unique_prefix",
+]
 MISSING = "no RabbitMQ here: install rabbitmq-server (Debian: apt-get install rabbitmq-server)"
-_SERVER_PATTERN = "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"
+QUEUE_TYPES: tuple[QueueType, ...] = tuple(
+    kind
+    for kind in get_args(QueueType)
+    if os.environ.get("RABBITMQ_QUEUE_TYPE") in {kind, "", None}
+)
+"""What tests of queues try: both types, or the one that ``RABBITMQ_QUEUE_TYPE`` names."""
+QUEUE_TYPE: QueueType = QUEUE_TYPES[0]
+"""The queues of the other tests: quorum, or the one that ``RABBITMQ_QUEUE_TYPE`` names."""
+ROOT = Path(os.environ.get("RABBITMQ_ROOT") or HERE)
+"""Where RabbitMQ is installed: another Debian's root is how another release is tested."""
+_SERVER_PATTERN = "usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"
+_EPMD = "usr/bin/epmd"
 _CONFIG = """\
 listeners.tcp.1 = 127.0.0.1:{port}
 disk_free_limit.absolute = 50MB
@@ -37,46 +63,38 @@ log.file.level = warning
 _WATCHDOG = 'read -r _ || { kill -9 "-$1" "-$2"; rm -rf -- "$3"; } 2>/dev/null'
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def unique_prefix(name: str = "test") -> str:
     """A queue prefix that no other test uses, such as ``test-3f9a1c.``."""
     return f"{name}-{secrets.token_hex(4)}."
 
 
-class RabbitServer:
-    """One RabbitMQ node that belongs to the caller alone.
+class RabbitServer(PrivateServer):
+    """One RabbitMQ node that belongs to the caller alone; a context manager.
 
-    A context manager. ``stop`` ends it politely, ``kill`` as a power cut would; ``start`` brings
-    it back on the same port with what it had stored. ``close`` also removes its folder.
+    ``stop`` ends it politely, ``kill`` as a power cut would; ``start`` brings it back on the same
+    port with what it had stored. ``close`` also removes its folder.
     """
 
+    title: ClassVar[str] = "RabbitMQ"
+
     def __init__(self) -> None:
-        self.port = free_port()
+        super().__init__("rabbitmq", ROOT)
         self._node = f"postmeter-{secrets.token_hex(4)}@localhost"
         self._dist_port = free_port()
         self._epmd_port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix="postmeter-rabbitmq-", dir="/tmp"))
-        self._server: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
-        self._watchdog: subprocess.Popen[bytes] | None = None
-        self._user = "rabbitmq" if os.geteuid() == 0 else None
         self._prepare()
 
     @staticmethod
     def executable() -> Path | None:
-        """Where the server's own start script is, or None."""
-        return max(Path("/").glob(_SERVER_PATTERN.lstrip("/")), default=None)
+        """The server's own start script as seen from inside its root, or None."""
+        found = max(ROOT.glob(_SERVER_PATTERN), default=None)
+        return None if found is None else HERE / found.relative_to(ROOT)
 
     @classmethod
     def available(cls) -> bool:
         """Whether this machine has a RabbitMQ to start."""
-        return cls.executable() is not None and shutil.which("epmd") is not None
+        return cls.executable() is not None and (ROOT / _EPMD).is_file()
 
     @property
     def url(self) -> str:
@@ -84,52 +102,9 @@ class RabbitServer:
         return f"amqp://guest:guest@127.0.0.1:{self.port}/%2F"
 
     @property
-    def pid(self) -> int:
-        """The server's process id.
-
-        Raises:
-            RuntimeError: it is not running.
-        """
-        if self._server is None:
-            raise RuntimeError("this RabbitMQ is not running")
-        return self._server.pid
-
-    @property
     def epmd_pid(self) -> int | None:
         """The process id of its own epmd, while there is one."""
         return None if self._epmd is None else self._epmd.pid
-
-    def start(self, timeout_seconds: float = 60.0) -> Self:
-        """Start the server and wait until it accepts connections.
-
-        Raises:
-            RuntimeError: it ended or did not answer in time; the message ends with its log.
-        """
-        if self._server is not None:
-            return self
-        executable = self.executable()
-        if executable is None:
-            raise RuntimeError(MISSING)
-        if self._epmd is None:
-            epmd = shutil.which("epmd") or "epmd"
-            self._epmd = self._spawn([epmd, "-port", str(self._epmd_port)])
-            _wait_for_port(self._epmd_port, 10.0)
-        self._server = self._spawn([str(executable)])
-        self._watchdog = subprocess.Popen(
-            ["/bin/sh", "-c", _WATCHDOG, "watchdog"]  # noqa: RUF005 the command, and what it is about
-            + [str(self._server.pid), str(self._epmd.pid), str(self.folder)],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
-        deadline = time.monotonic() + timeout_seconds
-        while not self._answers():
-            if self._server.poll() is not None or time.monotonic() > deadline:
-                log = (self.folder / "output").read_text("utf-8", "replace")[-2000:]
-                self.kill()
-                self.close()
-                raise RuntimeError(f"RabbitMQ did not start: {log}")
-            time.sleep(0.1)
-        return self
 
     def stop(self, timeout_seconds: float = 30.0) -> None:
         """End the server politely; what is durable stays for the next ``start``."""
@@ -151,14 +126,6 @@ class RabbitServer:
     def resume(self) -> None:
         """Let a frozen server go on."""
         os.kill(self.pid, signal.SIGCONT)
-
-    def close(self) -> None:
-        """Stop the server and its epmd and remove their folder; safe to call twice."""
-        self.stop()
-        if self._epmd is not None:
-            _end_group(self._epmd, signal.SIGKILL, 10.0)
-            self._epmd = None
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextlib.contextmanager
     def channel(self) -> Iterator[Any]:
@@ -203,27 +170,31 @@ class RabbitServer:
         Raises:
             subprocess.CalledProcessError: it failed.
         """
-        executable = self.executable()
-        if executable is None:
-            raise RuntimeError(MISSING)
         done = subprocess.run(
-            [str(executable.with_name("rabbitmqctl")), "-q", *arguments],
+            self._within([str(_script().with_name("rabbitmqctl")), "-q", *arguments]),
             env=self._environment(),
             cwd=self.folder,
-            user=self._user,
-            group=self._user,
-            extra_groups=None if self._user is None else [],
             check=True,
             capture_output=True,
             text=True,
         )
         return done.stdout
 
-    def __enter__(self) -> Self:
-        return self.start()
+    def _command(self) -> list[str]:
+        script = _script()
+        if self._epmd is None:
+            self._epmd = self._spawn(str(HERE / _EPMD), "-port", str(self._epmd_port))
+            wait_for_port(self._epmd_port, 30.0)
+        return [str(script)]
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def _watchdog_command(self) -> list[str]:
+        return [_WATCHDOG, "watchdog", str(self.pid), str(self.epmd_pid), str(self.folder)]
+
+    def _close(self) -> None:
+        self.stop()
+        if self._epmd is not None:
+            end_group(self._epmd, signal.SIGKILL, 10.0)
+            self._epmd = None
 
     def _prepare(self) -> None:
         """Write the node's configuration and hand the folder to the user that runs it."""
@@ -233,12 +204,10 @@ class RabbitServer:
         cookie.write_text(secrets.token_hex(16), "ascii")
         cookie.chmod(0o600)
         (self.folder / "output").touch()
-        if self._user is not None:
-            for path in (self.folder, *self.folder.iterdir()):
-                shutil.chown(path, self._user, self._user)
+        self._hand_over()
 
     def _environment(self) -> dict[str, str]:
-        folder = self.folder
+        folder = self.inside
         return {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
             "HOME": str(folder),
@@ -262,21 +231,6 @@ class RabbitServer:
             "RUNNING_UNDER_SYSTEMD": "true",
         }
 
-    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
-        with (self.folder / "output").open("ab") as output:
-            return subprocess.Popen(
-                command,
-                env=self._environment(),
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                user=self._user,
-                group=self._user,
-                extra_groups=None if self._user is None else [],
-            )
-
     def _answers(self) -> bool:
         try:
             socket.create_connection(("127.0.0.1", self.port), 1.0).close()  # pika would log it
@@ -285,31 +239,9 @@ class RabbitServer:
         except (pika.exceptions.AMQPError, OSError):
             return False
 
-    def _end(self, first: signal.Signals, timeout_seconds: float) -> None:
-        if self._watchdog is not None:
-            self._watchdog.communicate(b"done\n")
-            self._watchdog = None
-        if self._server is not None:
-            _end_group(self._server, first, timeout_seconds)
-            self._server = None
 
-
-def _wait_for_port(port: int, timeout_seconds: float) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
-            return
-        time.sleep(0.02)
-    raise RuntimeError(f"nothing listens on port {port} after {timeout_seconds:g} s")
-
-
-def _end_group(process: subprocess.Popen[bytes], first: signal.Signals, seconds: float) -> None:
-    """Signal a process, wait, then make sure that nothing of its group is left."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process.pid, signal.SIGCONT)
-        os.kill(process.pid, first)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(seconds)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(10.0)
+def _script() -> Path:
+    executable = RabbitServer.executable()
+    if executable is None:
+        raise RuntimeError(MISSING)
+    return executable

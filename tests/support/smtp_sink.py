@@ -66,6 +66,10 @@ class SmtpSink(SmtpServer):
         self._record_path = record
         self._record = -1
         self._held_seconds = 0.0
+        self._held_once: list[float] = []
+        self._delays = 0
+        self._delayed_seconds = 0.0
+        self.longest_delay_seconds = 0.0
         self.count = 0
 
     def __enter__(self) -> Self:
@@ -80,8 +84,26 @@ class SmtpSink(SmtpServer):
         """From now on reply to each mail only after so long."""
         self._held_seconds = seconds
 
+    def hold_one_reply(self, seconds: float) -> None:
+        """Reply to the next mail only after so long; to the others as before."""
+        self._held_once.append(seconds)
+
+    @property
+    def mean_delay_seconds(self) -> float:
+        """How long a mail has waited for its reply on average."""
+        return self._delayed_seconds / self._delays if self._delays else 0.0
+
     def dot_delay_seconds(self) -> float:
-        """Return a random delay, the same sequence for the same seed."""
+        """Return how long this mail waits, and keep count; same seed, same random numbers."""
+        seconds = self._next_delay_seconds()
+        self._delays += 1
+        self._delayed_seconds += seconds
+        self.longest_delay_seconds = max(self.longest_delay_seconds, seconds)
+        return seconds
+
+    def _next_delay_seconds(self) -> float:
+        if self._held_once:
+            return self._held_once.pop()
         if self._held_seconds:
             return self._held_seconds
         if not self._delay_seconds:
