@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from worker.broker.message import Taken
     from worker.delivery import Tools
     from worker.intake import Intake
-    from worker.pump import Work
+    from worker.work import Work
 
 DEAD_ACTOR = "dead_letter"
 FOR_A_NEWER_WORKER_SECONDS = 30.0

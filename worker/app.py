@@ -148,6 +148,9 @@ class App:
             on_fault=self._on_fault,
         )
         self._holding = holding = Holding()
+        explainer = Explainer(
+            ledger, self._resolve, tell_of, wait_seconds=tuning.wait_for_settings_seconds
+        )
         self._pump = Pump(
             Source(
                 ledger=ledger,
@@ -157,7 +160,7 @@ class App:
                 holding=holding,
                 capacity=self._capacity,
                 new_token=new_token,
-                explain=Explainer(ledger, tell_of, wait_seconds=tuning.wait_for_settings_seconds),
+                explain=lambda lane, *_why: explainer.note(lane),
                 on_unavailable=self._outage.begin,
                 window_seconds=tuning.window_seconds,
             )
@@ -176,6 +179,7 @@ class App:
             trouble=self._trouble,
             poll_settings=self._poll_settings,
             publish_events=self._events.step,
+            explain=explainer.work,
             die=self._die,
             log=self._log,
             tell_of=tell_of,

@@ -9,12 +9,21 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from config.effective import EffectiveSettings
+
+
+class Bound(StrEnum):
+    """What a bound is kept for, the widest first."""
+
+    KIND = "kind"
+    SERVER = "server"
+    ACCOUNT = "account"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +41,15 @@ class Capacity:
     def __init__(self, caps: Caps | None = None) -> None:
         self._caps = caps or Caps()
         self._lock = threading.Lock()
-        self._in_flight: Counter[tuple[str, str]] = Counter()
+        self._in_flight: Counter[tuple[Bound, str]] = Counter()
 
-    def _bounds(self, settings: EffectiveSettings) -> dict[tuple[str, str], int]:
+    def _bounds(self, settings: EffectiveSettings) -> dict[tuple[Bound, str], int]:
         # A batch leaves a quarter of each server and account to single sends.
         share = 0.75 if settings.kind == "batch" else 1.0
         return {
-            ("kind", settings.kind): self._caps.kinds.get(settings.kind, self._caps.account),
-            ("server", settings.server): int(self._caps.server * share),
-            ("account", settings.account): int(self._caps.account * share),
+            (Bound.KIND, settings.kind): self._caps.kinds.get(settings.kind, self._caps.account),
+            (Bound.SERVER, settings.server): int(self._caps.server * share),
+            (Bound.ACCOUNT, settings.account): int(self._caps.account * share),
         }
 
     def try_enter(self, settings: EffectiveSettings) -> bool:
@@ -51,6 +60,12 @@ class Capacity:
                 return False
             self._in_flight.update(bounds.keys())
             return True
+
+    def full(self, settings: EffectiveSettings) -> list[Bound]:
+        """The bounds that leave no place to a delivery under these settings, the widest first."""
+        bounds = self._bounds(settings)
+        with self._lock:
+            return [key[0] for key, bound in bounds.items() if self._in_flight[key] >= bound]
 
     def leave(self, settings: EffectiveSettings) -> None:
         """Give the place back."""
@@ -64,4 +79,4 @@ class Capacity:
     def in_flight(self) -> int:
         """How many deliveries are in flight now."""
         with self._lock:
-            return sum(n for (kind, _), n in self._in_flight.items() if kind == "kind")
+            return sum(n for (what, _), n in self._in_flight.items() if what is Bound.KIND)

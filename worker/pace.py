@@ -27,8 +27,8 @@ MINUTES: Final[dict[Per, int]] = {"minute": 1, "day": 24 * 60}
 """How many of the shortest windows each takes: where a test's minute is short, so is its day."""
 CATCH_UP_SECONDS = 1.0
 """How far the soft gap may lag behind the clock: a pause is made up for by this much at most."""
-SLOT_CATCH_UP_SECONDS = 0.25
-"""The same behind a slot: as much as replies vary, so that their variation costs nothing."""
+IDLE_SECONDS = 15.0
+"""A pause longer than this, and than any process needs to be found dead, was nobody's fault."""
 GAP_SHARE = 0.998
 """A little under the even gap, so that rounding never costs a slot."""
 AHEAD_SECONDS = 3.0
@@ -92,14 +92,15 @@ def next_stamp(
 ) -> float:
     """Before when the scope's next email shall not begin, after one was given out at ``stamp``.
 
-    Where that one waits for its slot, or did until just now, nothing was missed that could be made
-    up for: else the second's catch-up would come back with the slots, minute after minute.
+    A short pause, such as another process's death, is made up for. After an idle time nothing was
+    missed; to begin with a burst would leave a hole a minute later, and a burst again after that.
 
     Args:
-        begins_steady: when the email that was given out may begin.
+        begins_steady: when the email that was given out may begin, by its slot too.
     """
-    behind = max(now_steady - CATCH_UP_SECONDS, begins_steady - SLOT_CATCH_UP_SECONDS)
-    return max(stamp_steady, behind) + limit.gap_seconds
+    idle_seconds = now_steady - max(stamp_steady, begins_steady)
+    catch_up_seconds = CATCH_UP_SECONDS if idle_seconds <= IDLE_SECONDS else 0.0
+    return max(stamp_steady, now_steady - catch_up_seconds) + limit.gap_seconds
 
 
 def scope_of_context(context: str) -> str:

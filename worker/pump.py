@@ -1,8 +1,8 @@
 """The pump: which waiting job may go next.
 
-It looks only at lanes with a job that is due, in turn, the one served longest ago first; single
-sends before batches. A lane is passed by while what it needs is held, its limit has no slot, or
-enough of its kind is in flight; so a thousand waiting mails cost no more than one.
+It knows the lines with a job that is due, and serves them in turn (``turns``). A line is passed by
+while what it needs is held, its limit has no slot, or enough of its kind is in flight (``waits``);
+so neither a thousand waiting mails nor a thousand lines that must wait cost more than one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,24 +17,36 @@ from config.errors import ConfigError
 from worker.errors import LedgerUnavailable
 from worker.holding import targets_of
 from worker.ledger import lanes
-from worker.ledger.rows import Claim
+from worker.ledger.holds import all_holds
+from worker.ledger.rows import Nothing
 from worker.pace import AHEAD_SECONDS, limits_of
+from worker.portions import Portions
+from worker.turns import Level, Turns
+from worker.waits import Need, Waits
+from worker.work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    from sqlalchemy import Connection
 
     from config.effective import EffectiveSettings
     from worker.capacity import Capacity
     from worker.holding import Holding
+    from worker.ledger.clock import Now
     from worker.ledger.holds import Hold
     from worker.ledger.lanes import Lane
     from worker.ledger.ledger import Ledger
-    from worker.ledger.rows import Nothing
-    from worker.pace import Limit
+    from worker.ledger.rows import Claim
 
 REFRESH_SECONDS = 0.25
+READ_ALL_SECONDS = 1.0
+OVERLAP_SECONDS = 5.0
+"""Longer than a transaction may take: what it wrote bears the time of its beginning."""
 SPARE_AHEAD_SECONDS = 0.15
 """Beyond the transport's lead, so that a slot is in hand before it is usable."""
+LEASE = "lease"
+"""The scope that the ledger names to a worker which was found dead."""
 
 
 class Source(NamedTuple):
@@ -46,6 +57,8 @@ class Source(NamedTuple):
         lead_seconds: how long a transport needs before the mail itself can leave.
         explain: told of a lane that can't be served, and why.
         window_seconds: how long a slot rests; a minute but in tests.
+        settings_in_force: an object that is another one once any settings have changed. Left out,
+            they are resolved anew at every reading, which costs more the more lines wait.
     """
 
     ledger: Ledger
@@ -58,14 +71,8 @@ class Source(NamedTuple):
     explain: Callable[[Lane, str, ConfigError | None], None]
     on_unavailable: Callable[[LedgerUnavailable], None]
     window_seconds: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A claimed job with the settings it goes under."""
-
-    claim: Claim
-    settings: EffectiveSettings
+    settings_in_force: Callable[[], object] = object
+    monotonic: Callable[[], float] = time.monotonic
 
 
 class Pump:
@@ -73,20 +80,27 @@ class Pump:
 
     def __init__(self, source: Source) -> None:
         self._s = source
-        self._lines: dict[bool, deque[Lane]] = {True: deque(), False: deque()}
+        self._turns = Turns()
+        self._waits = Waits(self._turns, source.holding, source.capacity)
+        self._needs: dict[Lane, Need] = {}
+        self._in_force: object = None
+        self._holds_put = 0
+        self._read_again_at = 0.0
+        self._read_all_at = 0.0
+        self._read_until_at = 0.0
         self._wake = threading.Condition()
         self._nudged: set[Lane] = set()
+        self._ended: deque[EffectiveSettings] = deque()
+        self._in_hand: deque[Work] = deque()
+        self._portions = Portions()
         self._stirred = False
-        self._read_at = -REFRESH_SECONDS
-        self._holds_put = 0
-        self._blocked: dict[Limit, float] = {}
         self._wants_room = False
         self._paused = False
 
     def next(self, timeout_seconds: float) -> Mapping[str, object] | None:
         """The keyword arguments of the next ``deliver``, or None after the time-out."""
-        deadline = time.monotonic() + timeout_seconds
-        while (left := deadline - time.monotonic()) > 0:
+        deadline = self._s.monotonic() + timeout_seconds
+        while (left := deadline - self._s.monotonic()) > 0:
             try:
                 work, pause = (None, REFRESH_SECONDS) if self._paused else self._look()
             except LedgerUnavailable as error:
@@ -105,6 +119,7 @@ class Pump:
         work = kwargs["work"]
         assert isinstance(work, Work)
         self._s.capacity.leave(work.settings)
+        self._ended.append(work.settings)
         self.room()
 
     def room(self) -> None:
@@ -133,105 +148,195 @@ class Pump:
             self._wake.notify()
 
     def _look(self) -> tuple[Work | None, float]:
-        """Find a job in the lanes known to be due; else how long to wait."""
+        """Find a job in the lines known to be due; else how long to wait."""
+        if self._in_hand and self._s.ledger.holds_put == self._holds_put:
+            return self._in_hand.popleft(), 0.0
+        self._put_back_what_is_in_hand()
         self._refresh()
-        self._wants_room = False
         steady = self._s.ledger.now().steady
-        soonest = steady + REFRESH_SECONDS
-        for is_send in (True, False):
-            line = self._lines[is_send]
-            for _ in range(len(line)):
-                lane = line.popleft()
-                work, again_at = self._try(lane, steady)
-                if again_at is not None:
-                    line.append(lane)
-                    soonest = min(soonest, again_at)
-                if work is not None:
-                    return work, 0.0
-        return None, max(soonest - steady, 0.001)
+        self._waits.wake(steady)
+        self._wants_room = self._waits.wants_room
+        while not self._paused and (lane := self._turns.next()) is not None:
+            if self._try(lane):
+                return self._in_hand.popleft(), 0.0
+            if self._nudged:  # a single send does not wait until all others were asked
+                self._take_in_nudged()
+        pause = min(self._turns.wakes_at() - steady, self._read_again_at - self._s.monotonic())
+        return None, max(pause, 0.001)
 
     def _refresh(self) -> None:
-        """Read the lanes and holds now and then, and take in the lanes that were nudged.
+        """Take in the lines that were nudged, and now and then what ledger and settings say.
 
         After a delivery of this process has held something it reads at once: the same mail would
         be taken and put back until then.
         """
-        steady, holds_put = self._s.ledger.now().steady, self._s.ledger.holds_put
-        if steady - self._read_at >= REFRESH_SECONDS or holds_put != self._holds_put:
-            self._read_at, self._holds_put = steady, holds_put
-            due, _, holds = self._s.ledger.read_lanes()
-            self._s.holding.replace(holds)
-            self._blocked = {limit: at for limit, at in self._blocked.items() if at > steady}
-            for is_send, line in self._lines.items():
-                line.clear()
-                line.extend(lane for lane in due if (lane.kind != "batch") is is_send)
+        self._take_in_nudged()
+        self._take_back_slots()
+        holds_put = self._s.ledger.holds_put
+        if self._s.monotonic() < self._read_again_at and holds_put == self._holds_put:
+            return
+        self._read_again_at, self._holds_put = self._s.monotonic() + REFRESH_SECONDS, holds_put
+        in_force = self._s.settings_in_force()
+        changed = in_force is not self._in_force
+        self._read(everything=changed or self._read_all_at <= self._s.monotonic())
+        if changed:
+            self._resolve_anew()
+            self._in_force = in_force
+
+    def _read(self, *, everything: bool) -> None:
+        """Read the holds and the lines that became due, or all lines that are due.
+
+        Most stay due from one reading to the next. What only a reading of all shows, such as a job
+        that another process put into the past, is seen after a second at most.
+        """
+        since_at = self._read_until_at - OVERLAP_SECONDS
+
+        def operation(connection: Connection, now: Now) -> tuple[list[Lane], list[Hold], Now]:
+            if everything:
+                due = lanes.due_lanes(connection, now)[0]
+            else:
+                due = lanes.newly_due(connection, now, since_at)
+            return due, all_holds(connection), now
+
+        due, holds, now = self._s.ledger.read(operation)
+        self._read_until_at = now.wall
+        self._s.holding.replace(holds, now.wall)
+        self._waits.holds_read()
+        if everything:
+            self._read_all_at = self._s.monotonic() + READ_ALL_SECONDS
+            for lane in self._needs.keys() - set(due):
+                self._drop(lane)
+            self._turns.forget()
+            self._waits.forget(now.steady)
+        self._take_in(due)
+
+    def _take_in_nudged(self) -> None:
         with self._wake:
             nudged, self._nudged = self._nudged, set()
-        for lane in nudged:
-            line = self._lines[lane.kind != "batch"]
-            if lane not in line:
-                line.append(lane)
+        self._take_in(nudged)
 
-    def _try(self, lane: Lane, steady: float) -> tuple[Work | None, float | None]:
-        """Try one lane: its job, and when to try it again (None: when it is read again)."""
-        settings = self._servable(lane)
-        holds = self._s.holding.of(targets_of(settings)) if settings else []
-        if settings is None or not self._may_probe(holds):
-            return None, None
+    def _take_in(self, due: Iterable[Lane]) -> None:
+        """Let lines take part that are new, if their jobs can be served."""
+        for lane in due:
+            if lane not in self._needs and (settings := self._servable(lane)) is not None:
+                self._place(lane, settings)
+
+    def _place(self, lane: Lane, settings: EffectiveSettings) -> None:
         limits = limits_of(settings, self._s.window_seconds)
-        until = max((self._blocked.get(limit, 0.0) for limit in limits), default=0.0)
-        if until > steady:
-            return None, until
-        if not self._enter(settings):
-            return None, steady + REFRESH_SECONDS
-        taken = self._take(lane, settings, limits, [hold.target for hold in holds])
-        if isinstance(taken, Claim):
-            return Work(taken, settings), steady
-        if not taken.scope:
-            return None, None
-        # By limit, not scope: a limit that was raised since is asked anew.
-        self._blocked.update((x, taken.until_steady) for x in limits if x.scope == taken.scope)
-        return None, taken.until_steady
+        if lane in self._needs:
+            self._portions.leave(self._needs[lane].limits)
+        self._needs[lane] = Need(settings, limits)
+        self._portions.enter(limits)
+        self._turns.place(
+            lane,
+            settings.server,
+            company_weight=settings.company_weight,
+            user_weight=settings.user_weight,
+        )
 
-    def _enter(self, settings: EffectiveSettings) -> bool:
+    def _drop(self, lane: Lane) -> None:
+        self._portions.leave(self._needs.pop(lane).limits)
+        self._turns.remove(lane)
+
+    def _resolve_anew(self) -> None:
+        """See what the settings say now of each line; where they say another thing, ask anew."""
+        changed = False
+        for lane, need in list(self._needs.items()):
+            settings = self._servable(lane)
+            if settings is need.settings:
+                continue
+            changed = True
+            if settings is None:
+                self._drop(lane)
+            else:
+                self._place(lane, settings)
+        if changed:
+            self._waits.reopen()
+
+    def _take_back_slots(self) -> None:
+        """Ask again for what the jobs that have ended may have given back unused."""
+        steady = self._s.ledger.now().steady
+        while self._ended:
+            settings = self._ended.popleft()
+            self._waits.slot_came_back(limits_of(settings, self._s.window_seconds), steady)
+
+    def _try(self, lane: Lane) -> bool:
+        """Try the line whose turn it is: take jobs in hand; else it rests, or is gone, from now on."""
+        need, now = self._needs[lane], self._s.ledger.now()
+        # To name a credential costs milliseconds the first time: not where nothing is held.
+        holding = self._s.holding
+        holds = holding.of(targets_of(need.settings)) if holding.all() else []
+        if self._waits.is_held(lane, need, holds, now):
+            return False
+        if self._waits.has_no_slot(lane, need, now.steady) or not self._enter(lane, need):
+            return False
+        taken = self._take(lane, need, [hold.target for hold in holds])
+        if not isinstance(taken, Nothing):
+            for claim in taken:
+                self._turns.served(lane)
+                self._in_hand.append(Work(claim, need.settings))
+            return True
+        if taken.scope == LEASE:
+            self._turns.rest(lane, Level.EVERYTHING, taken.until_steady)
+        elif taken.scope:
+            self._waits.no_slot(lane, need, taken.scope, taken.until_steady, now.steady)
+        else:
+            if holds:
+                self._waits.lost_probe(lane, need, holds, now.steady + REFRESH_SECONDS)
+            self._drop(lane)
+            # It may be that its jobs were only locked just now.
+            self._read_all_at = 0.0
+        return False
+
+    def _enter(self, lane: Lane, need: Need) -> bool:
         """Take a place in flight; where there is none, whoever leaves one wakes the pump."""
-        if self._s.capacity.try_enter(settings):
+        if self._s.capacity.try_enter(need.settings):
             return True
         self._wants_room = True
-        return self._s.capacity.try_enter(settings)  # one may have left before it could know
+        if self._s.capacity.try_enter(need.settings):
+            return True  # one has left before it could know
+        self._waits.no_room(lane, need)
+        return False
 
-    def _take(
-        self, lane: Lane, settings: EffectiveSettings, limits: list[Limit], probes: list[str]
-    ) -> Claim | Nothing:
-        """Take from a lane, keeping the place in flight only if there was a job."""
-        took = False
+    def _take(self, lane: Lane, need: Need, probes: list[str]) -> list[Claim] | Nothing:
+        """Take from a lane, keeping a place in flight for each job that there was."""
+        tokens, took = [self._s.new_token()], 0
+        most = 1 if probes else self._portions.most(need.limits, len(self._turns))
+        while len(tokens) < most and self._s.capacity.try_enter(need.settings):
+            tokens.append(self._s.new_token())
         try:
             taken = self._s.ledger.call(
                 partial(
-                    lanes.take,
+                    lanes.take_some,
                     lane=lane,
-                    limits=limits,
+                    limits=need.limits,
                     worker=self._s.worker,
-                    token=self._s.new_token(),
-                    ahead_seconds=self._ahead_seconds(settings, limits),
+                    tokens=tokens,
+                    ahead_seconds=self._ahead_seconds(need),
                     probes=probes,
                 )
             )
-            took = isinstance(taken, Claim)
+            took = 0 if isinstance(taken, Nothing) else len(taken)
+        except LedgerUnavailable:
+            for token in tokens:  # it may have been taken: nobody would ever settle it
+                self._s.ledger.disown(token)
+            raise
         finally:
-            if not took:
-                self._s.capacity.leave(settings)
+            for _ in tokens[took:]:
+                self._s.capacity.leave(need.settings)
         return taken
 
-    def _may_probe(self, holds: list[Hold]) -> bool:
-        """Whether each of these holds waits for a job to try it out now."""
-        wall = self._s.ledger.now().wall
-        return all(hold.next_probe_at <= wall and not hold.probe_worker for hold in holds)
+    def _put_back_what_is_in_hand(self) -> None:
+        """Let wait what was taken with others, after one of them has run into a hold."""
+        while self._in_hand:
+            work = self._in_hand.popleft()
+            self._s.ledger.disown(work.claim.token)
+            self._s.capacity.leave(work.settings)
 
-    def _ahead_seconds(self, settings: EffectiveSettings, limits: list[Limit]) -> float:
-        if not limits:
+    def _ahead_seconds(self, need: Need) -> float:
+        if not need.limits:
             return 0.0
-        return min(AHEAD_SECONDS, self._s.lead_seconds(settings) + SPARE_AHEAD_SECONDS)
+        return min(AHEAD_SECONDS, self._s.lead_seconds(need.settings) + SPARE_AHEAD_SECONDS)
 
     def _servable(self, lane: Lane) -> EffectiveSettings | None:
         """The settings of a lane, or None where its jobs wait for a person or for settings."""

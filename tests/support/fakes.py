@@ -85,10 +85,10 @@ class ShakyLedger(Ledger):
         self._answer()
         return super().call(operation)
 
-    async def run(self, operation: Operation[T]) -> T:
+    async def run(self, operation: Operation[T], *, can_wait: bool = False) -> T:
         """Do it, or be away."""
         self._answer()
-        return await super().run(operation)
+        return await super().run(operation, can_wait=can_wait)
 
     def read(self, operation: Operation[T]) -> T:
         """Read, or be away; looking at one job by ``Desk.row`` always works."""

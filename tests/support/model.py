@@ -1,7 +1,7 @@
 """A model of everything around the ledger, in virtual time: workers, a server, and bad luck.
 
-The statements are the real ones, on SQLite in memory. Around them an event heap moves a fake clock:
-worker processes that take, wait, begin, send and settle as the real ones do, a server that accepts
+The statements and the pump are the real ones. Around them an event heap moves a fake clock: worker
+processes that take, wait, begin, send and settle as the real ones do, a server that accepts
 when it likes, SIGKILL and SIGSTOP at any step, settings that change and are seen at different times.
 The server's own list of what it accepted, and when, is what tests judge.
 """
@@ -17,19 +17,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tests.support.bad_luck import Fault, Step, quick
 from tests.support.ledger import ACCEPTED, Store, deferred, new_job
+from tests.support.simulated_pump import SimulatedPump, settings_under
 from worker.errors import BeginRefused
-from worker.ledger import deliveries, housekeeping, lanes, workers
+from worker.ledger import deliveries, endings, housekeeping, workers
 from worker.ledger.lanes import Lane
-from worker.ledger.rows import Claim
-from worker.pace import AHEAD_SECONDS, Limit
+from worker.pace import limits_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from config.effective import EffectiveSettings
+    from worker.ledger.rows import Claim
+    from worker.pace import Limit
+    from worker.work import Work
+
 PREFACE_SECONDS = (0.05, 1.6)
 """From take to 354: a warm connection on a LAN, a cold one with TLS and AUTH over a WAN."""
 RESEND_AFTER_SECONDS = 60.0
-IDLE_WAKE_SECONDS = 1.0
 RESTART_SECONDS = 1.0
 DEFER_SECONDS = 30.0
 
@@ -52,6 +56,7 @@ class Plan:
         lag_seconds: how much later each further worker sees a change of the limits.
         reply_seconds: the server's reply time, drawn for each mail.
         deferred_share: how many mails the server puts off with a 451.
+        weights: the companies' weights, where they have more than 1.
         kills: when some process is killed, wherever it is.
         buried_at_restart: whether a killed worker's successor frees what it held.
         even: whether the soft gap is on.
@@ -60,6 +65,7 @@ class Plan:
     limits: Mapping[str, Sequence[tuple[float, int]]]
     lanes: Mapping[Lane, Sequence[str]]
     workers: int = 1
+    weights: Mapping[str, int] = field(default_factory=dict)
     lag_seconds: float = 0.0
     reply_seconds: Callable[[random.Random], float] = quick
     deferred_share: float = 0.0
@@ -89,17 +95,22 @@ class Process:
     alive: bool = True
     stopped_until: float = 0.0
     taking: bool = True
+    pump: SimulatedPump = field(init=False)
     in_hand: set[str] = field(default_factory=set)
 
 
 class Simulation:
-    """Run a plan; ``accepted`` is what the server saw, ``faults`` what has struck."""
+    """Run a plan; ``accepted`` is what the server saw, ``struck`` which faults have struck.
+
+    ``taken`` are the lanes of the jobs that the pumps handed out, in order.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.store = Store()
         self.started = self.store.clock.steady
         self.accepted: list[Acceptance] = []
+        self.taken: list[Lane] = []
         self.published = 0
         self.struck: Counter[tuple[Step, str]] = Counter()
         self.unknowns: Counter[str] = Counter()
@@ -110,11 +121,11 @@ class Simulation:
         self._heap: list[tuple[float, float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._names = itertools.count(1)
-        self._processes: list[Process] = []
+        self.processes: list[Process] = []
         for index in range(plan.workers):
             self._start(index)
         for at in plan.kills:
-            self._later(at, lambda: self._end(self._chance.choice(self._processes)))
+            self._later(at, lambda: self._end(self._chance.choice(self.processes)))
 
     @property
     def now(self) -> float:
@@ -134,6 +145,23 @@ class Simulation:
             )
             assert self.store.do(deliveries.accept, job)
 
+    def publish_many(self, lane: Lane, count: int) -> None:
+        """Write a line so deep that one statement must do it: copies of one job."""
+        self.publish(lane, 1)
+        first = self.published
+        self.published += count - 1
+        names = self.store.query("SELECT * FROM delivery WHERE job_id = :job", job=f"job-{first}")
+        columns = [name for name in names[0]._fields if name not in {"job_id", "seq"}]
+        self.store.change(
+            "WITH RECURSIVE n(i) AS (SELECT :first + 1 UNION ALL SELECT i + 1 FROM n WHERE i < :last)"  # noqa: S608 - the columns are the table's own
+            f" INSERT INTO delivery (job_id, seq, {', '.join(columns)})"
+            f" SELECT 'job-' || i, seq + i - :first, {', '.join(columns)} FROM delivery, n"
+            " WHERE job_id = :job",
+            first=first,
+            last=self.published,
+            job=f"job-{first}",
+        )
+
     def run_until(self, until: float) -> None:
         """Let everything happen up to that second, checking the ledger's books on the way."""
         while self._heap and self._heap[0][0] <= self.started + until:
@@ -150,8 +178,15 @@ class Simulation:
 
     def _start(self, index: int) -> None:
         process = Process(f"w{next(self._names)}", index)
-        self._processes.append(process)
+        self.processes.append(process)
         self.store.register(process.name)
+        process.pump = SimulatedPump(
+            self.store, process.name, lambda lane: self._settings(lane, process)
+        )
+        for scope in self.plan.limits:
+            for since, _ in self.plan.limits[scope]:
+                seen_in = since + index * self.plan.lag_seconds - self.now
+                self._later(max(seen_in, 0.0), process.pump.settings_changed)
         for story in (self._pump, self._beat, self._keep_house):
             self._go_on(process, story(process))
 
@@ -167,7 +202,7 @@ class Simulation:
 
     def _end(self, process: Process) -> None:
         process.alive = False
-        self._processes.remove(process)
+        self.processes.remove(process)
         self._later(RESTART_SECONDS, lambda: self._replace(process))
 
     def _replace(self, process: Process) -> None:
@@ -195,36 +230,32 @@ class Simulation:
             process.stopped_until = self.store.clock.steady + fault.stop_seconds
         yield 0.0
 
-    def _limits(self, lane: Lane, process: Process) -> list[Limit]:
-        """The limits of a lane, as this process sees them now."""
+    def _settings(self, lane: Lane, process: Process) -> EffectiveSettings:
+        """The settings of a lane, as this process sees them now."""
         seen_at = self.now - process.index * self.plan.lag_seconds
-        limits = []
+        limits = {}
         for scope in self.plan.lanes[lane]:
             numbers = [n for since, n in self.plan.limits[scope] if since <= max(seen_at, 0.0)]
-            limits.append(Limit(scope, numbers[-1], even=self.plan.even))
-        return sorted(limits)
+            limits[scope] = numbers[-1]
+        weight = self.plan.weights.get(lane.company, 1)
+        return settings_under(
+            lane, limits, pace="even" if self.plan.even else "burst", company_weight=weight
+        )
 
     def _pump(self, process: Process) -> Iterator[float]:
         while process.taking:
             yield from self._reach(process, Step.BEFORE_TAKE)
-            wake = self.now + IDLE_WAKE_SECONDS
-            for lane in self.store.do(lanes.due_lanes)[0]:
-                limits = self._limits(lane, process)
-                taken = self.store.take(
-                    *limits, lane=lane, worker=process.name, ahead_seconds=AHEAD_SECONDS
-                )
-                if isinstance(taken, Claim):
-                    assert process.name not in self.reaped, "a reaped worker took a job"
-                    process.in_hand.add(taken.token)
-                    self._go_on(process, self._deliver(process, taken, tuple(limits)))
-                    wake = self.now
-                elif taken.scope:
-                    wake = min(wake, taken.until_steady - self.started)
-            yield max(wake - self.now, 0.001)
+            work, pause = process.pump.look()
+            if work is not None:
+                assert process.name not in self.reaped, "a reaped worker took a job"
+                claim = work.claim
+                self.taken.append(Lane(claim.company, claim.user, claim.kind))
+                self._go_on(process, self._deliver(process, work))
+            yield pause
 
-    def _deliver(
-        self, process: Process, claim: Claim, limits: tuple[Limit, ...]
-    ) -> Iterator[float]:
+    def _deliver(self, process: Process, work: Work) -> Iterator[float]:
+        claim, limits = work.claim, tuple(limits_of(work.settings))
+        process.in_hand.add(claim.token)
         yield from self._reach(process, Step.TAKEN)
         yield self._chance.uniform(*PREFACE_SECONDS)
         while (early := claim.not_before_steady - self.store.clock.steady) > 0:
@@ -234,7 +265,7 @@ class Simulation:
             self.store.begin(claim, worker=process.name, resend_after_seconds=RESEND_AFTER_SECONDS)
         except BeginRefused:
             due_at = self.store.clock.wall
-            self.store.do(deliveries.release, claim, due_at=due_at, reason="refused")
+            self.store.do(endings.release, claim, due_at=due_at, reason="refused")
         else:
             assert process.name not in self.reaped, "a reaped worker began a job"
             assert claim.job_id not in self.in_data, "two attempts of one job are in DATA"
@@ -242,6 +273,7 @@ class Simulation:
             yield from self._reach(process, Step.BEGUN)
             yield from self._transmit(process, claim, limits)
         process.in_hand.discard(claim.token)
+        process.pump.done(work)
 
     def _transmit(
         self, process: Process, claim: Claim, limits: tuple[Limit, ...]
@@ -283,7 +315,7 @@ class Simulation:
     def check_books(self) -> None:
         """Check what must hold at every moment: no job lost, no slot or claim that nobody frees."""
         ((jobs, bodies),) = self.store.query(
-            "SELECT count(*), sum(state = 'sent' OR body IS NOT NULL) FROM delivery"
+            "SELECT count(*), sum(CASE WHEN state = 'sent' OR body IS NOT NULL THEN 1 ELSE 0 END) FROM delivery"
         )
         assert jobs == bodies == self.published
         leased = set(self.store.query("SELECT id FROM worker"))
@@ -291,7 +323,7 @@ class Simulation:
             "SELECT worker, token FROM slot WHERE token IS NOT NULL"
             " UNION SELECT worker, claim FROM delivery WHERE worker IS NOT NULL"
         )
-        in_hand = {p.name: p.in_hand for p in self._processes}
+        in_hand = {p.name: p.in_hand | p.pump.in_hand() for p in self.processes}
         for name, token in owned:
             assert (name,) in leased, f"{name} has no lease, so nobody will free what it holds"
             assert name not in in_hand or token in in_hand[name], f"{name} forgot {token}"

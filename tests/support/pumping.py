@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
-from types import SimpleNamespace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from tests.support.fakes import WORKER, limited_settings
 from tests.support.jobs import make_job
 from worker.capacity import Capacity
 from worker.holding import Holding
-from worker.pump import Pump, Source, Work
+from worker.ledger.lanes import Lane
+from worker.pump import Pump, Source
+from worker.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
     from config.effective import EffectiveSettings
     from config.errors import ConfigError
     from tests.support.clock import FakeClock
     from tests.support.fakes import Desk
     from worker.errors import PostmeterError
-    from worker.ledger.lanes import Lane
 
 MOST_WAITS = 10_000
 
@@ -68,8 +66,9 @@ class Pumping:
     """A pump over a desk's ledger, and everything it asks or tells.
 
     Attributes:
-        by_user: the settings in force by user, or why there are none.
+        by_user: the settings in force by user, or why there are none; "" for all others.
         looks: how often each lane's settings were asked for.
+        monotonic: the clock of its waits; left out, the desk's.
     """
 
     desk: Desk
@@ -79,6 +78,9 @@ class Pumping:
     explained: list[tuple[Lane, str, ConfigError | None]] = field(default_factory=list)
     away: list[PostmeterError] = field(default_factory=list)
     looks: list[str] = field(default_factory=list)
+    monotonic: Callable[[], float] | None = None
+    _edition: dict[str, EffectiveSettings | ConfigError] = field(default_factory=dict)
+    _given: dict[Lane, EffectiveSettings] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.wake = VirtualWake(self.desk.clock)
@@ -93,29 +95,36 @@ class Pumping:
                 new_token=self.desk.new_token,
                 explain=lambda *told: self.explained.append(told),
                 on_unavailable=self.away.append,
+                settings_in_force=self.settings_in_force,
+                monotonic=self.monotonic or (lambda: self.desk.clock.steady),
             )
         )
         self.pump._wake = cast("Any", self.wake)
 
+    def settings_in_force(self) -> object:
+        """What is another object once a test has changed the settings."""
+        if self._edition != self.by_user:
+            self._edition = dict(self.by_user)
+            self._given = {}
+        return self._edition
+
     def resolve(self, company: str | None, user: str | None, kind: str) -> EffectiveSettings:
-        """What a test has set for the user, of that kind."""
+        """What a test has set for the user, of that kind; the same object until that changes."""
         self.looks.append(user or "")
-        found = self.by_user.get(user or "")
+        self.settings_in_force()
+        found = self.by_user.get(user or "", self.by_user.get(""))
         if isinstance(found, Exception):
             raise found
-        base = found or limited_settings()
-        return limited_settings(
-            context=company or "_system",
-            company=company,
-            user=user or "jane",
-            kind=kind,
-            server_address=base.server_address,
-            pace=base.pace,
-            batch_emails_per_min=base.batch_emails_per_min,
-            all_batch_emails_per_min=base.all_batch_emails_per_min,
-            mailbox_emails_per_min=base.mailbox_emails_per_min,
-            held_reason=base.held_reason,
-        )
+        lane = Lane(company or "_system", user or "jane", kind)
+        if lane not in self._given:
+            changes: dict[str, Any] = {
+                "context": lane.company,
+                "company": company,
+                "user": lane.user,
+                "kind": kind,
+            }
+            self._given[lane] = replace(found or limited_settings(), **changes)
+        return self._given[lane]
 
     def next(self, timeout_seconds: float = 0.2) -> Work | None:
         """The next work, or None after so much of the test's time."""
@@ -132,13 +141,6 @@ class Pumping:
         while (work := self.next(timeout_seconds)) is not None:
             taken.append((work.claim.user, work.claim.kind))
         return taken
-
-
-def start_pumping(desk: Desk, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Pumping:
-    """A pump whose every clock is the desk's."""
-    clock = desk.clock
-    monkeypatch.setattr("worker.pump.time", SimpleNamespace(monotonic=lambda: clock.steady))
-    return Pumping(desk, **options)
 
 
 def fill(desk: Desk, *lines: tuple[str, str, int]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.support.ledger import Store
     from worker.ledger.clock import Now
     from worker.ledger.engine import Operation
-    from worker.pump import Work
+    from worker.work import Work
 
 
 class StoredLedger:
@@ -116,3 +116,7 @@ class SimulatedPump:
     def done(self, work: Work) -> None:
         """Tell that a delivery has ended."""
         self.pump.done({"work": work})
+
+    def in_hand(self) -> set[str]:
+        """The tokens of what the pump has taken and not handed out yet."""
+        return {work.claim.token for work in self.pump._in_hand}

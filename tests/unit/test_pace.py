@@ -119,8 +119,20 @@ def test_stamps_follow_each_other_by_the_gap() -> None:
 
 
 def test_a_pause_is_made_up_for_by_a_second_at_most() -> None:
-    """After an idle hour the stamp lags one second behind, not an hour."""
+    """After ten seconds, as a process needs to be found dead, the stamp lags one second behind."""
     limit = Limit("all", 60)
-    assert next_stamp(limit, 100.0, 3_700.0) == pytest.approx(
+    assert next_stamp(limit, 100.0, 110.0) == pytest.approx(110.0 - CATCH_UP_SECONDS + GAP_SHARE)
+
+
+def test_idle_time_is_not_made_up_for() -> None:
+    """After an hour without mail the first two leave a gap apart, as all others will."""
+    limit = Limit("all", 60)
+    assert next_stamp(limit, 100.0, 3_700.0) == pytest.approx(3_700.0 + GAP_SHARE)
+
+
+def test_time_without_a_slot_is_not_idle_time() -> None:
+    """Where no slot was usable until a moment ago, the stamp may lag behind by its second."""
+    limit = Limit("all", 60)
+    assert next_stamp(limit, 100.0, 3_700.0, 3_699.9) == pytest.approx(
         3_700.0 - CATCH_UP_SECONDS + GAP_SHARE
     )

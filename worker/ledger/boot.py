@@ -27,7 +27,6 @@ _REST = text(
 )
 _LAST_SEEN = text(
     "SELECT max(steady) FROM (SELECT max(beat_steady) AS steady FROM worker"
-    " UNION ALL SELECT max(served_steady) FROM lane"
     " UNION ALL SELECT max(accepted_steady) FROM attempt"
     " UNION ALL SELECT max(usable_steady - window_seconds) FROM slot WHERE in_data = 0) AS seen"
 )
@@ -37,7 +36,6 @@ _START_ANEW = (
         " CASE WHEN usable_steady > :last THEN usable_steady - :last ELSE 0 END WHERE in_data = 0"
     ),
     text("UPDATE scope SET next_steady = :now"),
-    text("UPDATE lane SET served_steady = 0"),
     text("UPDATE worker SET beat_steady = -1e9"),
     text("UPDATE attempt SET accepted_steady = NULL"),
 )

@@ -14,7 +14,7 @@ from worker.ledger.holds import start_probes
 from worker.ledger.lease import has_lease
 from worker.ledger.parking import park
 from worker.ledger.rows import Claim, Nothing, Prio, load_recipients
-from worker.ledger.slots import RECHECK_SECONDS, Blocked, find_slots, take_slots
+from worker.ledger.slots import RECHECK_SECONDS, Blocked, execute_each, find_slots, take_many
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,9 +52,9 @@ _LOCK = text(
     " FOR UPDATE SKIP LOCKED"
 )
 _DUE = text(
-    "SELECT company, user_id, kind, served_steady FROM lane"
+    "SELECT company, user_id, kind FROM lane"
     " WHERE next_due_at IS NOT NULL AND next_due_at <= :now"
-    " ORDER BY served_steady, company, user_id, kind"
+    " ORDER BY company, user_id, kind"
 )
 _NEWLY_DUE = text(
     "SELECT company, user_id, kind FROM lane WHERE next_due_at > :since AND next_due_at <= :now"
@@ -66,16 +66,12 @@ _HEAD = text(
     " WHERE target = 'batch:' || delivery.company || '/' || delivery.batch_id"
     " AND origin = 'operator' AND (until_at IS NULL OR until_at > :now)) AS pause"
     " FROM delivery WHERE company = :company AND user_id = :user AND kind = :kind"
-    " AND state = 'waiting' AND prio = :prio AND due_at <= :now ORDER BY due_at, seq LIMIT 1"
+    " AND state = 'waiting' AND prio = :prio AND due_at <= :now ORDER BY due_at, seq LIMIT :most"
     " FOR UPDATE SKIP LOCKED"
 )
 _CLAIM = text(
     "UPDATE delivery SET state = 'claimed', worker = :worker, claim = :token, updated_at = :now"
     " WHERE job_id = :job_id AND state = 'waiting'"
-)
-_SERVED = text(
-    "UPDATE lane SET served_steady = :served"
-    " WHERE company = :company AND user_id = :user AND kind = :kind"
 )
 _FIRST_DUE = text(
     "SELECT min(due_at) FROM delivery WHERE company = :company AND user_id = :user AND kind = :kind"
@@ -100,7 +96,7 @@ def note_waiting(connection: Connection, company: str, user: str, kind: str, due
 
 
 def due_lanes(connection: Connection, now: Now) -> tuple[list[Lane], float | None]:
-    """List the lanes with a job that is due, the one served longest ago first.
+    """List the lanes with a job that is due.
 
     Also tells when the next other lane becomes due (Unix seconds), or None. The cost depends on
     the lanes that are due, not on how many jobs wait in them.
@@ -130,64 +126,102 @@ def take(
     ahead_seconds: float,
     probes: Sequence[str] = (),
 ) -> Claim | Nothing:
-    """Take the next job of a lane together with one slot of each limit, or nothing.
+    """Take the next job of a lane, as ``take_some`` does."""
+    taken = take_some(
+        connection,
+        now,
+        lane,
+        limits,
+        worker=worker,
+        tokens=[token],
+        ahead_seconds=ahead_seconds,
+        probes=probes,
+    )
+    return taken if isinstance(taken, Nothing) else taken[0]
+
+
+def take_some(
+    connection: Connection,
+    now: Now,
+    lane: Lane,
+    limits: Sequence[Limit],
+    *,
+    worker: str,
+    tokens: Sequence[str],
+    ahead_seconds: float,
+    probes: Sequence[str] = (),
+) -> list[Claim] | Nothing:
+    """Take the next jobs of a lane, each together with one slot of each limit, or nothing.
 
     An empty lane wastes no slot; a job without a slot stays where it is. A worker that was found
     dead gets nothing: its next heartbeat tells it so.
 
     Args:
         limits: sorted by scope.
+        tokens: one for each job that may be taken at the most.
         ahead_seconds: how long before it is usable a slot may be taken.
-        probes: held targets that this job shall try out; without the right to probe, nothing.
+        probes: held targets that one job shall try out; without the right to probe, nothing.
     """
     if not has_lease(connection, worker):
         return Nothing("lease", now.steady + RECHECK_SECONDS)
-    found = find_slots(connection, now, limits, ahead_seconds)
+    most = 1 if probes else len(tokens)
+    found = find_slots(connection, now, limits, ahead_seconds, most)
     if isinstance(found, Blocked):
         return Nothing(found.scope, found.until_steady)
-    head = _find_head(connection, now, lane)
-    if head is None:
+    most = min([most, *(len(each.slots) for each in found)])
+    heads = _find_heads(connection, now, lane, most)
+    if not heads:
         refresh_due(connection, lane)
         return Nothing()
-    if probes and not start_probes(connection, now, probes, worker=worker, token=token):
+    if probes and not start_probes(connection, now, probes, worker=worker, token=tokens[0]):
         return Nothing()
-    taken = take_slots(connection, now, found, worker=worker, token=token)
-    claim = {"job_id": head.job_id, "worker": worker, "token": token, "now": now.wall}
-    connection.execute(_CLAIM, claim)
-    connection.execute(_SERVED, {**lane._asdict(), "served": now.steady})
-    return Claim(
-        job_id=head.job_id,
-        company=lane.company,
-        user=lane.user,
-        kind=lane.kind,
-        body=head.body,
-        token=token,
-        not_before_steady=taken.not_before_steady,
-        slots=len(taken.scopes),
-        attempts=head.attempts,
-        first_attempt_at=head.first_attempt_at,
-        backoff_seconds=head.backoff_seconds,
-        date_at=head.date_at,
-        enqueued_at=head.enqueued_at,
-        waiting_since_at=max(head.accepted_at, head.due_at),
-        probes=tuple(probes),
-        settled=load_recipients(head.recipients),
+    tokens = tokens[: len(heads)]
+    taken = take_many(connection, now, found, worker=worker, tokens=tokens)
+    execute_each(
+        connection,
+        _CLAIM,
+        [
+            {"job_id": head.job_id, "worker": worker, "token": token, "now": now.wall}
+            for head, token in zip(heads, tokens, strict=True)
+        ],
     )
+    return [
+        Claim(
+            job_id=head.job_id,
+            company=lane.company,
+            user=lane.user,
+            kind=lane.kind,
+            body=head.body,
+            token=token,
+            not_before_steady=slots.not_before_steady,
+            slots=len(slots.scopes),
+            attempts=head.attempts,
+            first_attempt_at=head.first_attempt_at,
+            backoff_seconds=head.backoff_seconds,
+            date_at=head.date_at,
+            enqueued_at=head.enqueued_at,
+            waiting_since_at=max(head.accepted_at, head.due_at),
+            probes=tuple(probes),
+            settled=load_recipients(head.recipients),
+        )
+        for head, token, slots in zip(heads, tokens, taken, strict=True)
+    ]
 
 
-def _find_head(connection: Connection, now: Now, lane: Lane) -> Row[Any] | None:
-    """The job that goes next; one of a paused batch is parked with some others of it instead."""
+def _find_heads(connection: Connection, now: Now, lane: Lane, most: int) -> list[Row[Any]]:
+    """The jobs that go next; those of a paused batch are parked with others of it instead."""
     parked = 0
     while parked < MOST_PARKED:
+        heads: list[Row[Any]] = []
         for prio in (Prio.RETRY, Prio.FIRST):
-            named = {**lane._asdict(), "prio": prio, "now": now.wall}
-            head = connection.execute(_HEAD, named).first()
-            if head is not None:
-                break
-        if head is None or head.pause is None:
-            return head
-        parked += park(connection, now, lane.company, head.batch_id, head.pause)
-    return None
+            if len(heads) < most:
+                named = {**lane._asdict(), "prio": prio, "now": now.wall}
+                heads += connection.execute(_HEAD, {**named, "most": most - len(heads)}).all()
+        going = [head for head in heads if head.pause is None]
+        if going or not heads:
+            return going
+        parked += park(connection, now, lane.company, heads[0].batch_id, heads[0].pause)
+    return []
 
 
 def refresh_due(connection: Connection, lane: Lane) -> None:

@@ -68,17 +68,20 @@ class Ledger:
         """
         return self._writer.call(operation)
 
-    async def run(self, operation: Operation[T]) -> T:
+    async def run(self, operation: Operation[T], *, can_wait: bool = False) -> T:
         """Do one operation and wait for its commit; for the event loop.
+
+        Args:
+            can_wait: let what is on its way out go first.
 
         Raises:
             LedgerUnavailable: the ledger is away; nothing was written.
         """
-        return await self._writer.run(operation)
+        return await self._writer.run(operation, can_wait=can_wait)
 
     async def accept(self, job: NewJob) -> bool:
         """Write a job's row; whether it was new."""
-        return await self.run(partial(_accept, job=job))
+        return await self.run(partial(_accept, job=job), can_wait=True)
 
     async def settle(
         self, job_id: str, token: str, attempt: int, settlement: Settlement, *, begun: bool

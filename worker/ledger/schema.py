@@ -248,8 +248,6 @@ lane = Table(
     Column("kind", String(), nullable=False),
     # The earliest date of a waiting job; NULL where none waits.
     Column("next_due_at", Float),
-    # When the lane last had its turn: the one longest ago goes next.
-    Column("served_steady", Float, nullable=False, server_default="0"),
     PrimaryKeyConstraint("company", "user_id", "kind"),
     Index(
         "lane_due",

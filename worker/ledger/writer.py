@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 GROUP = 64
 """How many operations one transaction takes at the most: it bounds how long others wait."""
+BESIDE = 8
+"""How many operations that can wait go beside those that cannot."""
 
 
 class Writer:
@@ -51,7 +53,8 @@ class Writer:
         self._clock = clock
         self._prepare = prepare
         self._connection: Connection | None = None
-        self._waiting: deque[tuple[Operation[Any], Future[Any]]] = deque()
+        self._urgent: deque[tuple[Operation[Any], Future[Any]]] = deque()
+        self._patient: deque[tuple[Operation[Any], Future[Any]]] = deque()
         self._owed: deque[Operation[None]] = deque()
         self._something = threading.Condition()
         self._closed = False
@@ -63,8 +66,12 @@ class Writer:
         with self._something:
             self._owed.append(operation)
 
-    def submit(self, operation: Operation[T]) -> Future[T]:
+    def submit(self, operation: Operation[T], *, can_wait: bool = False) -> Future[T]:
         """Queue an operation; the future ends when it has committed or failed.
+
+        Args:
+            can_wait: let what cannot wait go first: jobs come in by the thousand, and what is on
+                its way out would stand behind them.
 
         Raises:
             LedgerUnavailable: the writer was closed.
@@ -73,7 +80,7 @@ class Writer:
         with self._something:
             if self._closed:
                 raise LedgerUnavailable("the ledger was closed: this worker is stopping")
-            self._waiting.append((operation, future))
+            (self._patient if can_wait else self._urgent).append((operation, future))
             self._something.notify()
         return future
 
@@ -81,12 +88,13 @@ class Writer:
         """Do an operation and wait for its commit; for threads, not for the event loop."""
         return self.submit(operation).result()
 
-    async def run(self, operation: Operation[T]) -> T:
+    async def run(self, operation: Operation[T], *, can_wait: bool = False) -> T:
         """Do an operation and wait for its commit on the event loop.
 
         A cancelled caller leaves the operation to finish: what it wrote stays true.
         """
-        return await asyncio.shield(asyncio.wrap_future(self.submit(operation)))
+        submitted = self.submit(operation, can_wait=can_wait)
+        return await asyncio.shield(asyncio.wrap_future(submitted))
 
     def close(self) -> None:
         """Finish what is queued, then end the thread; safe to call twice."""
@@ -131,11 +139,13 @@ class Writer:
             connection.close()
 
     def _next_group(self) -> list[tuple[Operation[Any], Future[Any]]]:
+        """What is urgent first; what can wait gets a small place beside it, and all when alone."""
         with self._something:
-            while not self._waiting and not self._closed:
+            while not self._urgent and not self._patient and not self._closed:
                 self._something.wait()
-            count = min(GROUP, len(self._waiting))
-            return [self._waiting.popleft() for _ in range(count)]
+            urgent = [self._urgent.popleft() for _ in range(min(GROUP, len(self._urgent)))]
+            beside = min(len(self._patient), BESIDE if urgent else GROUP)
+            return urgent + [self._patient.popleft() for _ in range(beside)]
 
     def _commit_group(
         self, connection: Connection, group: list[tuple[Operation[Any], Future[Any]]]

@@ -21,7 +21,7 @@ from worker.errors import LedgerUnavailable
 from worker.holding import Holding
 from worker.intake import Gate, Intake
 from worker.ledger.rows import UNREADABLE, State
-from worker.pump import Work
+from worker.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.settings import make_settings
-from worker.capacity import Capacity, Caps
+from worker.capacity import Bound, Capacity, Caps
 
 if TYPE_CHECKING:
     from config.effective import EffectiveSettings
@@ -76,3 +76,18 @@ def test_a_server_that_hangs_does_not_fill_a_kind() -> None:
             continue
     for kind in ("send", "batch"):
         assert capacity.try_enter(make_settings(kind=kind, context="bear", port=587))
+
+
+def test_what_is_full_is_told_the_widest_first() -> None:
+    """Who finds no place learns what for, so that all it concerns can wait together."""
+    capacity = Capacity(Caps({"send": 3}, server=2, account=1))
+    jane, mary = make_settings(user="jane"), make_settings(user="mary")
+    assert capacity.full(jane) == []
+    assert capacity.try_enter(jane)
+    assert (capacity.full(jane), capacity.full(mary)) == ([Bound.ACCOUNT], [])
+    assert capacity.try_enter(mary)
+    assert capacity.full(jane) == [Bound.SERVER, Bound.ACCOUNT]
+    assert capacity.try_enter(make_settings(user="zoe", port=587))
+    assert capacity.full(jane) == [Bound.KIND, Bound.SERVER, Bound.ACCOUNT]
+    capacity.leave(mary)
+    assert capacity.full(mary) == []

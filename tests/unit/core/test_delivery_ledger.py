@@ -148,8 +148,8 @@ def unconfirm(desk: Desk, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     real = desk.ledger.run
     cut: list[bool] = []
 
-    async def run(operation: Operation[T]) -> T:
-        done = await real(operation)
+    async def run(operation: Operation[T], *, can_wait: bool = False) -> T:
+        done = await real(operation, can_wait=can_wait)
         if not cut and name in repr(operation):
             cut.append(True)
             raise LedgerUnavailable("the server closed the connection")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,9 @@ import pytest
 from config.errors import UnknownCompany
 from tests.support.fakes import AWAY, OK, jobs, limited_settings
 from tests.support.jobs import make_job
-from tests.support.pumping import Pumping, fill, start_pumping
+from tests.support.pumping import Pumping, fill
 from worker.capacity import Capacity, Caps
-from worker.ledger import deliveries, holds
+from worker.ledger import endings, holds
 from worker.ledger.lanes import Lane
 from worker.ledger.rows import Settlement, State
 from worker.outcome import Outcome
@@ -21,23 +22,23 @@ from worker.pump import REFRESH_SECONDS, Pump
 
 if TYPE_CHECKING:
     from tests.support.fakes import Desk
-    from worker.pump import Work
+    from worker.work import Work
 
 SERVER = "server:127.0.0.1:25"
 SENT = Settlement(State.SENT, Outcome.SENT, reply=str(OK), event=Outcome.SENT, accepted=True)
 
 
 @pytest.fixture
-def pumping(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Pumping:
+def pumping(desk: Desk) -> Pumping:
     """A pump in virtual time over an empty ledger."""
-    return start_pumping(desk, monkeypatch)
+    return Pumping(desk)
 
 
 def settle(desk: Desk, work: Work) -> None:
     """The server has taken it."""
     claim = work.claim
     desk.ledger.call(
-        lambda c, now: deliveries.settle(c, now, claim.job_id, claim.token, 1, SENT, begun=False)
+        lambda c, now: endings.settle(c, now, claim.job_id, claim.token, 1, SENT, begun=False)
     )
 
 
@@ -100,13 +101,9 @@ def test_a_nudge_between_look_and_wait_is_not_lost(pumping: Pumping) -> None:
     assert len(pumping.wake.waits) == waits
 
 
-def test_nudges_from_another_thread_reach_a_pump_that_waits(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nudges_from_another_thread_reach_a_pump_that_waits(desk: Desk) -> None:
     """With a real condition and real threads: what is nudged is handed out."""
-    source = start_pumping(desk, monkeypatch).pump._s
-    monkeypatch.undo()
-    pump = Pump(source)
+    pump = Pump(Pumping(desk, monotonic=time.monotonic).pump._s)
     found: list[object] = []
     consumer = threading.Thread(target=lambda: found.append(pump.next(10.0)))
     consumer.start()
@@ -151,6 +148,66 @@ def test_a_limit_that_is_raised_counts_at_once(pumping: Pumping) -> None:
     assert len(pumping.drain(0.5)) == 2
 
 
+def test_a_slot_that_comes_back_is_asked_for_again(pumping: Pumping) -> None:
+    """A job put back unused frees its slot: the next one does not wait for a minute."""
+    desk = pumping.desk
+    pumping.by_user["jane"] = limited_settings(mailbox_emails_per_min=1, pace="burst")
+    fill(desk, ("jane", "send", 2))
+    work = pumping.next()
+    assert work is not None
+    assert pumping.next() is None
+    claim, later = work.claim, desk.clock.wall + 900
+    desk.ledger.call(lambda c, now: endings.release(c, now, claim, due_at=later, reason="down"))
+    pumping.pump.done({"work": work})
+    before = desk.clock.steady
+    again = pumping.next(5.0)
+    assert again is not None
+    assert again.claim.job_id != claim.job_id
+    assert desk.clock.steady - before <= REFRESH_SECONDS
+
+
+def test_a_slot_that_was_used_is_asked_for_once_more_and_no_more(pumping: Pumping) -> None:
+    """Each end of a job costs at most one question for what its limit has."""
+    pumping.by_user["jane"] = limited_settings(mailbox_emails_per_min=1, pace="burst")
+    fill(pumping.desk, ("jane", "send", 2))
+    work = pumping.next()
+    assert work is not None
+    assert pumping.next() is None
+    settle(pumping.desk, work)
+    pumping.pump.done({"work": work})
+    asked = pumping.desk.ledger.calls
+    assert pumping.next(50.0) is None
+    assert pumping.desk.ledger.calls - asked <= 1
+
+
+def test_a_dead_worker_asks_for_nothing_until_it_looks_again(pumping: Pumping) -> None:
+    """Without its lease no line has anything for it: one question for all, four times a second."""
+    fill(pumping.desk, *((f"user{n}", "send", 1) for n in range(9)))
+    pumping.desk.ledger.call(lambda c, _: c.exec_driver_sql("DELETE FROM worker"))
+    asked = pumping.desk.ledger.calls
+    assert pumping.next(1.0) is None
+    assert pumping.desk.ledger.calls - asked <= 5
+
+
+def test_a_lost_probe_stops_what_is_held_until_the_holds_are_read(pumping: Pumping) -> None:
+    """Another worker tries the server out: its nine lines cost one question, the others flow."""
+    desk = pumping.desk
+    pumping.by_user["john"] = limited_settings(server_address="127.0.0.2")
+    desk.ledger.call(lambda c, now: holds.put_hold(c, now, SERVER, "down"))
+    desk.clock.advance(holds.FIRST_PROBE_SECONDS)
+    assert pumping.next() is None
+    fill(desk, *((f"user{n}", "send", 1) for n in range(9)), ("john", "send", 1))
+    for n in range(9):
+        pumping.pump.nudge(Lane("acme", f"user{n}", "send"))
+    pumping.pump.nudge(Lane("acme", "john", "send"))
+    desk.ledger.call(
+        lambda c, now: holds.start_probes(c, now, [SERVER], worker="w2", token="theirs")
+    )
+    asked = desk.ledger.calls
+    assert pumping.drain(2.0) == [("john", "send")]
+    assert desk.ledger.calls - asked <= 4
+
+
 def test_what_blocks_is_forgotten_when_it_blocks_no_more(pumping: Pumping) -> None:
     """A limit that was changed a thousand times leaves nothing behind."""
     for number in range(1, 6):
@@ -160,7 +217,7 @@ def test_what_blocks_is_forgotten_when_it_blocks_no_more(pumping: Pumping) -> No
     pumping.desk.clock.advance(100.0)
     pumping.by_user["jane"] = limited_settings()
     pumping.drain()
-    assert pumping.pump._blocked == {}
+    assert pumping.pump._waits._blocked == {}
 
 
 def test_a_held_lane_is_passed_by(pumping: Pumping) -> None:
@@ -207,10 +264,10 @@ def test_a_hold_put_by_this_process_counts_at_once(pumping: Pumping) -> None:
 
 
 @pytest.fixture
-def narrow(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Pumping:
+def narrow(desk: Desk) -> Pumping:
     """A pump with room for one single send."""
     caps = Caps(kinds={"send": 1, "batch": 1}, server=4, account=4)
-    return start_pumping(desk, monkeypatch, capacity=Capacity(caps))
+    return Pumping(desk, capacity=Capacity(caps))
 
 
 def test_without_room_a_job_stays_and_one_that_leaves_wakes_the_pump(narrow: Pumping) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from config.effective import EffectiveSettings
     from tests.support.fakes import Desk
-    from worker.pump import Work
+    from worker.work import Work
 
 LONG_SECONDS = 10.0
 """Far longer than anything here takes: only a wake-up ends a wait before it."""
@@ -30,7 +31,7 @@ LANE = Lane("acme", "", "send")
 def waiting(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Pumping:
     """A pump that waits in earnest, with one place in flight, and reads its lanes once."""
     monkeypatch.setattr(module, "REFRESH_SECONDS", LONG_SECONDS)
-    made = Pumping(desk, capacity=Capacity(Caps({"send": 1})))
+    made = Pumping(desk, capacity=Capacity(Caps({"send": 1})), monotonic=time.monotonic)
     made.pump._wake = threading.Condition()
     return made
 

@@ -100,6 +100,5 @@ def test_a_reboot_starts_gap_lanes_and_window_anew() -> None:
     store.clock.reboot()
     boot(store)
     assert store.query("SELECT next_steady FROM scope") == [(store.clock.steady,)]
-    assert store.query("SELECT served_steady FROM lane") == [(0.0,)]
     assert store.query("SELECT accepted_steady FROM attempt") == [(None,)]
     assert store.query("SELECT id FROM worker") == []

@@ -6,7 +6,6 @@ import pytest
 
 from tests.support.ledger import LANE, Store, deferred
 from worker.ledger import holds, lanes, workers
-from worker.ledger.lanes import Lane
 from worker.ledger.rows import Claim, Nothing
 from worker.pace import Limit
 
@@ -107,18 +106,17 @@ def test_the_soft_gap_spreads_what_is_taken(store: Store) -> None:
     assert second.not_before_steady == pytest.approx(start + gap)
 
 
-def test_the_soft_gap_forgives_a_second_of_lag(store: Store) -> None:
-    """A pause is made up for by a second at most, not by everything that it missed."""
+@pytest.mark.parametrize(("pause_seconds", "at_once"), [(10.0, 2), (100.0, 1)])
+def test_the_soft_gap_forgives_a_second_of_lag(
+    store: Store, pause_seconds: float, at_once: int
+) -> None:
+    """A pause is made up for by a second at most, and idleness not at all."""
     sixty = Limit("company:acme", 60)
     store.accept(*[f"j{i}" for i in range(9)])
     store.claim(sixty)
-    store.clock.advance(100)
-    at_once = [
-        taken
-        for taken in (store.take(sixty, ahead_seconds=0) for _ in range(5))
-        if isinstance(taken, Claim)
-    ]
-    assert len(at_once) == 2
+    store.clock.advance(pause_seconds)
+    taken = [store.take(sixty, ahead_seconds=0) for _ in range(5)]
+    assert sum(isinstance(one, Claim) for one in taken) == at_once
 
 
 def test_all_scopes_or_none(store: Store) -> None:
@@ -162,15 +160,43 @@ def test_a_raised_limit_adds_what_is_missing(store: Store) -> None:
     assert isinstance(store.take(Limit("company:acme", 2, even=False)), Nothing)
 
 
-def test_lanes_take_turns(store: Store) -> None:
-    """The lane that was served longest ago comes first, whatever its depth."""
-    other = Lane("acme", "zoe", "batch")
-    store.accept("j1", "j2", "j3")
-    store.accept("z1", user="zoe")
-    assert store.do(lanes.due_lanes)[0] == [LANE, other]
-    store.claim()
-    store.clock.advance(1)
-    assert store.do(lanes.due_lanes)[0] == [other, LANE]
+def test_several_jobs_are_taken_together(store: Store) -> None:
+    """In their order, each with a slot of its own and its place in the gap; no more than there are."""
+    sixty = Limit("company:acme", 60)
+    store.accept("a", "b", "c")
+    taken = store.do(
+        lanes.take_some,
+        LANE,
+        [sixty],
+        worker="w1",
+        tokens=["t1", "t2", "t3", "t4", "t5"],
+        ahead_seconds=3.0,
+    )
+    assert isinstance(taken, list)
+    assert [claim.job_id for claim in taken] == ["a", "b", "c"]
+    gaps = [claim.not_before_steady - store.clock.steady for claim in taken]
+    assert gaps == pytest.approx([0.0, sixty.gap_seconds, 2 * sixty.gap_seconds])
+    assert [row.token for row in store.slots("company:acme")[:4]] == ["t1", "t2", "t3", None]
+
+
+def test_no_more_are_taken_together_than_may_begin(store: Store) -> None:
+    """The soft gap and the slots bound them; what is left keeps its place."""
+    store.accept(*"abcdef")
+
+    def take(limit: Limit) -> list[str]:
+        taken = store.do(
+            lanes.take_some,
+            LANE,
+            [limit],
+            worker="w1",
+            tokens=[store.new_token() for _ in range(6)],
+            ahead_seconds=1.5,
+        )
+        assert isinstance(taken, list)
+        return [claim.job_id for claim in taken]
+
+    assert take(Limit("company:acme", 60)) == ["a", "b"]
+    assert take(Limit("all", 3, even=False)) == ["c", "d", "e"]
 
 
 def test_a_worker_that_was_found_dead_takes_nothing(store: Store) -> None:

@@ -163,7 +163,6 @@ def upgrade() -> None:
         sa.Column("user_id", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("next_due_at", sa.Float(), nullable=True),
-        sa.Column("served_steady", sa.Float(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("company", "user_id", "kind"),
         postgresql_with=BUSY,
     )
