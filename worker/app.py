@@ -163,6 +163,7 @@ class App:
                 explain=lambda lane, *_why: explainer.note(lane),
                 on_unavailable=self._outage.begin,
                 window_seconds=tuning.window_seconds,
+                settings_in_force=lambda: self._watcher.current,
             )
         )
         gate = Gate(self._resolve, holding, self._capacity, new_token)

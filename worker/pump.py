@@ -284,8 +284,7 @@ class Pump:
             if holds:
                 self._waits.lost_probe(lane, need, holds, now.steady + REFRESH_SECONDS)
             self._drop(lane)
-            # It may be that its jobs were only locked just now.
-            self._read_all_at = 0.0
+            self._read_all_at = 0.0  # it may be that its jobs were only locked just now
         return False
 
     def _enter(self, lane: Lane, need: Need) -> bool:

@@ -6,7 +6,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from worker.ledger import deliveries, endings, holds, lanes, workers
+from worker.ledger import deliveries, endings, holds, workers
 from worker.ledger.boot import note_run
 from worker.ledger.engine import clock_of, open_engine, transact, translated
 from worker.ledger.postgresql import be_patient
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from worker.ledger.clock import Clock, Now
     from worker.ledger.engine import Operation
-    from worker.ledger.holds import Hold
-    from worker.ledger.lanes import Lane
 
 T = TypeVar("T")
 READER_SECONDS = 30
@@ -125,17 +123,6 @@ class Ledger:
             )
 
         return await self.run(operation)
-
-    def read_lanes(self) -> tuple[list[Lane], float | None, list[Hold]]:
-        """Read what the pump needs: lanes that are due, when the next one is, every hold."""
-
-        def operation(
-            connection: Connection, now: Now
-        ) -> tuple[list[Lane], float | None, list[Hold]]:
-            due, later = lanes.due_lanes(connection, now)
-            return due, later, holds.all_holds(connection)
-
-        return self.read(operation)
 
     def read(self, operation: Operation[T]) -> T:
         """Run a query outside the writer's transactions, on a connection of its own.

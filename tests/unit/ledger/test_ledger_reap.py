@@ -8,7 +8,7 @@ from tests.support.ledger import ENVELOPE, LANE, Store, new_job
 from worker.ledger import deliveries, holds, lanes, workers
 from worker.ledger.rows import Terms
 from worker.ledger.slots import DEAD_WORKER_GRACE_SECONDS
-from worker.pace import Limit
+from worker.pace import GAP_SHARE, Limit
 
 LIMIT = Limit("company:acme", 4, even=False)
 EVEN = Limit("company:acme", 60)
@@ -75,7 +75,9 @@ def test_places_in_the_gap_of_a_dead_worker_come_back(store: Store) -> None:
         store.claim(EVEN)
     before = store.query("SELECT next_steady FROM scope")[0][0]
     store.do(workers.bury, "w1")
-    assert store.query("SELECT next_steady FROM scope")[0][0] == pytest.approx(before - 3 * 0.998)
+    assert store.query("SELECT next_steady FROM scope")[0][0] == pytest.approx(
+        before - 3 * GAP_SHARE
+    )
 
 
 def test_a_reaped_worker_is_told_by_its_next_heartbeat(store: Store) -> None:

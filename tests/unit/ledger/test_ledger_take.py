@@ -7,7 +7,7 @@ import pytest
 from tests.support.ledger import LANE, Store, deferred
 from worker.ledger import holds, lanes, workers
 from worker.ledger.rows import Claim, Nothing
-from worker.pace import Limit
+from worker.pace import GAP_SHARE, Limit
 
 LIMIT = Limit("company:acme", 3)
 BURST = Limit("company:acme", 3, even=False)
@@ -96,7 +96,7 @@ def test_the_soft_gap_spreads_what_is_taken(store: Store) -> None:
     store.accept(*[f"j{i}" for i in range(4)])
     start = store.clock.steady
     store.claim(twelve)
-    gap = 0.998 * 5
+    gap = GAP_SHARE * 5
     assert store.query("SELECT next_steady FROM scope")[0][0] == pytest.approx(start + gap)
     taken = store.take(twelve)
     assert isinstance(taken, Nothing)
