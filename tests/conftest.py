@@ -22,7 +22,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before ``-m`` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that asks for a server's fixture as one that needs the server."""
+    """Mark every test that asks for a server's fixture as one that needs the server.
+
+    The longest files go first: else one process would still work on them when the others are done.
+    """
+    items.sort(key=lambda item: "integration/ledger" not in item.path.as_posix())
     for item in items:
         for name in {"postgresql", "rabbitmq"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(name)

@@ -45,8 +45,7 @@ OVERLAP_SECONDS = 5.0
 """Longer than a transaction may take: what it wrote bears the time of its beginning."""
 SPARE_AHEAD_SECONDS = 0.15
 """Beyond the transport's lead, so that a slot is in hand before it is usable."""
-LEASE = "lease"
-"""The scope that the ledger names to a worker which was found dead."""
+LEASE = "lease"  # the scope that the ledger names to a worker which was found dead
 
 
 class Source(NamedTuple):

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING
 
 from tests.prove.disturbances import DISTURBANCES, LATE_BATCHES, Scene
 from tests.prove.judging import LOW, WINDOW_SECONDS, Course, Seen, judge
-from tests.prove.servers import LastingPostgres, LastingRabbit
 from tests.support.fleet import Company, Fleet
-from tests.support.rabbitmq import unique_prefix
+from tests.support.postgresql import PostgresServer
+from tests.support.rabbitmq import RabbitServer, unique_prefix
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.prove.judging import Result
     from tests.prove.matrix import Row
-    from tests.support.postgresql import PostgresServer
-    from tests.support.rabbitmq import RabbitServer
 
 MINUTES = 3
 DELAY_SECONDS = 0.5
@@ -32,11 +30,11 @@ DRAIN_SECONDS = 200.0
 def run_row(row: Row, root: Path) -> Result:
     """Run one row to its end: three minutes of backlog, then until everything has arrived."""
     with ExitStack() as stack:
-        rabbitmq = stack.enter_context(LastingRabbit()) if row.broker == "rabbitmq" else None
+        rabbitmq = stack.enter_context(RabbitServer()) if row.broker == "rabbitmq" else None
         postgresql = None
         environ = {}
         if row.ledger == "postgresql":
-            postgresql = stack.enter_context(LastingPostgres())
+            postgresql = stack.enter_context(PostgresServer(durable=True))
             environ["POSTMETER_LEDGER_URL"] = postgresql.new_database()
         slow = row.disturbance == "slow-replies"
         fleet = Fleet(

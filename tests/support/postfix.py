@@ -21,6 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from tests.support.private_server import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -129,7 +131,7 @@ class PostfixServer:
     """
 
     def __init__(self, certificates: Certificates, users: dict[str, str]) -> None:
-        self.ports = {name: _free_port() for name in LISTENERS}
+        self.ports = {name: free_port() for name in LISTENERS}
         self._root = os.environ.get("POSTFIX_ROOT", "").rstrip("/")
         self._folder = Path(tempfile.mkdtemp(prefix="postmeter-postfix-", dir="/tmp"))
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -265,12 +267,6 @@ def _owner() -> str:
 
 def _group() -> str:
     return next((g.gr_name for g in grp.getgrall() if g.gr_name == "postdrop"), "operator")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _listens(port: int) -> bool:

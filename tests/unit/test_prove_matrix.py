@@ -17,8 +17,8 @@ from tests.prove.judging import Course, Seen, judge
 from tests.prove.matrix import Row, read_matrix
 from tests.prove.report import page
 from tests.prove.schedule import Schedule, next_to_start
-from tests.prove.servers import lasting_port
 from tests.prove.soak import LIMIT, Sample, judge_soak, longest_unacknowledged, quarters
+from tests.support.private_server import free_port
 
 if TYPE_CHECKING:
     from tests.prove.schedule import Costly
@@ -266,9 +266,9 @@ def test_a_soak_whose_processes_did_not_live_proves_nothing() -> None:
     assert judge_samples(samples) == ("no process lived as long as the soak",)
 
 
-def test_a_lasting_port_is_below_those_given_to_connections() -> None:
+def test_a_port_is_below_those_given_to_connections() -> None:
     """It can be bound now, and no connection is given it while its server is away."""
-    port = lasting_port()
+    port = free_port()
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     assert 1024 < port < first
     with socket.socket() as server:

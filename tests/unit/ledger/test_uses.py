@@ -13,7 +13,7 @@ from tests.support.ledger import Store
 from worker.binding import Use, binding
 from worker.ledger.rows import Claim, Nothing
 from worker.ledger.uses import uses_of
-from worker.pace import Limit
+from worker.pace import GAP_SHARE, Limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,7 +141,7 @@ def test_the_wait_is_what_it_takes(
         store.settle(taken)
     took = store.clock.steady - began
     assert took >= told - 1.001  # the second that the gap may catch up
-    assert took == pytest.approx(told, abs=1.001 + 0.002 * 60)
+    assert took == pytest.approx(told, abs=1.001 + (1 - GAP_SHARE) * max(60.0, told))
     store.close()
 
 
