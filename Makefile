@@ -53,11 +53,15 @@ JOBS ?= 4
 ON_POSTGRESQL := tests/unit/ledger -k "not virtual_time or thrown_up_and_down"
 
 .PHONY: test
-test: lint ## lint, then every suite; installs Debian packages only if it may
+test: lint ## lint, then all but the slow tests; installs Debian packages only if it may
 	@POSTFIX_ROOT="$$(tests/support/packages.sh)" $(BIN)/python tests/support/suites.py $(JOBS) -q -m "not slow" $(SUITES)
 ifeq ($(SUITES),tests)
 	@TEST_LEDGER=postgresql $(BIN)/python tests/support/suites.py $(JOBS) -q -m "not slow" $(ON_POSTGRESQL)
 endif
+
+.PHONY: test-slow
+test-slow: $(DEV) ## the tests of more than ten seconds: outages, forecasts, many seeds; half an hour
+	@POSTFIX_ROOT="$$(tests/support/packages.sh)" $(BIN)/python tests/support/suites.py $(JOBS) -q -m slow $(SUITES)
 
 # The tests that need a broker, on queues of the one type and then of the other.
 WITH_BROKER := tests/support/suites.py $(JOBS) -q -m "rabbitmq and not slow" $(SUITES)
@@ -108,4 +112,4 @@ soak: $(DEV) ## MINUTES=60 at 30 a minute, 10,000 waiting: memory, time-outs, wh
 
 .PHONY: clean
 clean: ## remove what the other tasks made
-	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-prove dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -11,6 +11,7 @@ from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from worker.binding import Use
 from worker.pace import CEILING, MINUTES
 
 if TYPE_CHECKING:
@@ -63,6 +64,16 @@ class Opening:
     def scope(self) -> str:
         """The scope of the limit."""
         return self.limit.scope
+
+    @property
+    def use(self) -> Use:
+        """How far it is used up now."""
+        number = self.limit.limit
+        free = number if self.free is None else self.free
+        wait_seconds = self.wait_seconds
+        if free == 0 and self.releases:
+            wait_seconds = max(wait_seconds, min(seconds for seconds, _ in self.releases))
+        return Use(number - free, wait_seconds)
 
     @property
     def cycle_seconds(self) -> float:

@@ -43,8 +43,7 @@ REFRESH_SECONDS = 0.25
 READ_ALL_SECONDS = 1.0
 OVERLAP_SECONDS = 5.0
 """Longer than a transaction may take: what it wrote bears the time of its beginning."""
-SPARE_AHEAD_SECONDS = 0.15
-"""Beyond the transport's lead, so that a slot is in hand before it is usable."""
+SPARE_AHEAD_SECONDS = 0.15  # beyond the transport's lead: in hand before the slot is usable
 LEASE = "lease"  # the scope that the ledger names to a worker which was found dead
 
 

@@ -80,7 +80,10 @@ CASES = [
 def test_an_answer_holds_its_target(
     desk: Office, company: str, step: str, reply: str, kind: str
 ) -> None:
-    """The target is held and the reason has the codes; the mail waits with no attempt used."""
+    """The target is held and the reason has the codes; the mail waits with no attempt used.
+
+    Only an answer to the mail's own text has a number, for its record; ``retry_for`` it costs nothing.
+    """
     with SmtpServer(users={"jane": "secret"}, auth_in_clear=True) as server:
         server.on(step, reply)
         write_company(

@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.binding import tightest
+from worker.binding import binding
 from worker.cli import render
 from worker.cli.forecast import Outlook
 from worker.cli.limits import limits_json, print_limits, read_limits
+from worker.ledger.uses import uses_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Connection
 
     from config.settings import Settings
-    from worker.cli.forecast import Terms
+    from worker.binding import Use
     from worker.cli.installation import Installation
     from worker.cli.limits import LimitRow
     from worker.ledger.clock import Now
@@ -30,10 +33,10 @@ def lanes(here: Installation, company: str | None, *, as_json: bool) -> None:
     """List the waiting lines: one for each company, user and kind of job."""
     settings = here.settings()
     with here.ledger() as ledger:
-        outlook, limits = ledger.read(lambda c, now: _read(c, now, settings, company))
+        outlook, limits, uses = ledger.read(lambda c, now: _read(c, now, settings, company))
     found = [each for each in outlook.lanes if company in {None, each.lane.company}]
     if as_json:
-        lines = [_as_json(each, outlook) for each in found]
+        lines = [_as_json(each, outlook, uses) for each in found]
         render.emit({"lanes": lines, "limits": limits_json(limits)})
         return
     if not found:
@@ -49,7 +52,7 @@ def lanes(here: Installation, company: str | None, *, as_json: bool) -> None:
                 render.number(each.waiting),
                 render.number(each.due),
                 _empty_in(outlook, each),
-                _waits_for(outlook, each),
+                _waits_for(outlook, each, uses),
             )
             for each in found
         ],
@@ -62,12 +65,15 @@ def lanes(here: Installation, company: str | None, *, as_json: bool) -> None:
 
 def _read(
     connection: Connection, now: Now, settings: Settings | None, company: str | None
-) -> tuple[Outlook, list[LimitRow]]:
+) -> tuple[Outlook, list[LimitRow], dict[str, Use]]:
     """Look at the lanes while the ledger is open: what follows is read when it is asked for."""
     outlook = Outlook(connection, now, settings)
     for record in outlook.lanes:
         outlook.drain_seconds([record])
-    return outlook, read_limits(connection, outlook, settings, company)
+    shown = [each.lane for each in outlook.lanes if company in {None, each.lane.company}]
+    limits = {limit.scope: limit for lane in shown for limit in outlook.terms(lane).limits}
+    uses = uses_of(connection, now, limits.values())
+    return outlook, read_limits(connection, outlook, settings, company), uses
 
 
 def _empty_in(outlook: Outlook, record: LaneRecord) -> str:
@@ -75,22 +81,19 @@ def _empty_in(outlook: Outlook, record: LaneRecord) -> str:
     return "-" if seconds is None or not record.due else render.duration(seconds)
 
 
-def _waits_for(outlook: Outlook, record: LaneRecord) -> str:
+def _waits_for(outlook: Outlook, record: LaneRecord, uses: Mapping[str, Use]) -> str:
     terms = outlook.terms(record.lane)
     if terms.blocked:
         return terms.blocked
     if not record.due:
         return f"its time, {render.local(record.first_due_at, outlook.now.wall)}"
-    return _limit(terms) or "a worker"
+    binds = binding(terms.limits, uses)
+    return "a worker" if binds is None else str(binds.limit)
 
 
-def _limit(terms: Terms) -> str:
-    lowest = tightest(terms.limits)
-    return "" if lowest is None else str(lowest)
-
-
-def _as_json(record: LaneRecord, outlook: Outlook) -> dict[str, object]:
+def _as_json(record: LaneRecord, outlook: Outlook, uses: Mapping[str, Use]) -> dict[str, object]:
     terms = outlook.terms(record.lane)
+    binds = binding(terms.limits, uses)
     return {
         "company": record.lane.company,
         "user": record.lane.user or None,
@@ -110,5 +113,6 @@ def _as_json(record: LaneRecord, outlook: Outlook) -> dict[str, object]:
             }
             for limit in terms.limits
         ],
+        "binding": None if binds is None else binds.limit.scope,
         "blocked": terms.blocked or None,
     }

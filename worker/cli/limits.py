@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from worker.binding import Use
 from worker.cli import render
-from worker.ledger.figures import accepted_after, start_of
+from worker.ledger.figures import newest_accepted
 from worker.ledger.uses import uses_of
 from worker.pace import WINDOW_SECONDS
 from worker.telemetry.rules import Rules
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LOOK_BACK_SECONDS: Final = 3600.0
 LOOK_BACK_EMAILS: Final = 100_000
-"""How far back the worst window is looked for, and at how many acceptances the most."""
+"""How far back the worst window is looked for, and at how many of the last acceptances the most."""
 
 
 class LimitRow(NamedTuple):
@@ -104,9 +104,9 @@ def _concerns(limit: Limit, company: str | None) -> bool:
 def _windows(connection: Connection, outlook: Outlook, rules: Rules) -> dict[str, tuple[int, int]]:
     """By scope, what the last 60 s hold, and the most that any 60 s of the last hour held."""
     now = outlook.now.steady
-    since = start_of(now - LOOK_BACK_SECONDS)
+    since = now - LOOK_BACK_SECONDS
     found: dict[str, SlidingWindow] = {}
-    for stamp in accepted_after(connection, since, most=LOOK_BACK_EMAILS):
+    for stamp in newest_accepted(connection, since, most=LOOK_BACK_EMAILS):
         for scope in rules.scopes(stamp.company, stamp.user, stamp.kind):
             found.setdefault(scope, SlidingWindow(WINDOW_SECONDS)).add(stamp.steady)
     return {scope: (window.count(now), window.worst) for scope, window in found.items()}

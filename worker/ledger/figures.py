@@ -73,6 +73,10 @@ _STAMPS = text(
     " AND (accepted_steady, job_id, n) > (:steady, :job_id, :n)"
     " ORDER BY accepted_steady, job_id, n LIMIT :most"
 )
+_NEWEST = text(
+    "SELECT accepted_steady, job_id, n, company, user_id, kind FROM attempt"
+    " WHERE accepted_steady > :after ORDER BY accepted_steady DESC, job_id DESC, n DESC LIMIT :most"
+)
 _COUNT = text(
     "SELECT count(*) FROM attempt WHERE accepted_steady > :after AND accepted_steady <= :until"
 )
@@ -100,6 +104,12 @@ def accepted_after(
         "most": most,
     }
     return [Stamp(*row) for row in connection.execute(_STAMPS, named)]
+
+
+def newest_accepted(connection: Connection, after_steady: float, *, most: int) -> list[Stamp]:
+    """List what servers accepted last, in order, back to a moment or to so many."""
+    rows = connection.execute(_NEWEST, {"after": after_steady, "most": most}).all()
+    return [Stamp(*row) for row in reversed(rows)]
 
 
 def count_accepted(connection: Connection, after_steady: float, until_steady: float) -> int:

@@ -31,6 +31,7 @@ class StandingGauges(Collector):
         self._version = version
         self._lines: set[Labels] = set()
         self._holds: set[Labels] = set()
+        self._under: set[Labels] = set()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Make every gauge."""
@@ -56,6 +57,7 @@ class StandingGauges(Collector):
         yield _family(metrics.WAITING, _with_zeros(waiting.jobs.items(), self._lines))
         oldest = waiting.oldest_due_at
         yield _family(metrics.OLDEST_WAITING, [] if oldest is None else [((), oldest)])
+        yield _family(metrics.LIMIT_WAITING, _with_zeros(waiting.under.items(), self._under))
         drain = waiting.drain_seconds.items()
         yield _family(metrics.DRAIN_ETA, (((company,), seconds) for company, seconds in drain))
         yield _family(metrics.DEAD, [((), backlog.dead)])

@@ -99,6 +99,13 @@ LIMIT_PER_DAY = Metric(
     "Absent for a scope without one (`…:day`). The utilisation of that scope says how much is used.",
     ("scope", "layer"),
 )
+LIMIT_WAITING = Metric(
+    "postmeter_limit_waiting_jobs",
+    Kind.GAUGE,
+    "Due jobs that this limit keeps waiting: of several at once, the one that binds now.",
+    "The scope to look at, and the layer that set it, where mail leaves later than somebody wants.",
+    ("scope", "layer"),
+)
 WINDOW = Metric(
     "postmeter_window_emails",
     Kind.GAUGE,
@@ -248,7 +255,7 @@ BUILD = Metric(
 )
 
 ALL: Final = (
-    *(LIMIT, LIMIT_PER_DAY, WINDOW, WORST_WINDOW, UTILISATION, DRAIN_ETA),
+    *(LIMIT, LIMIT_PER_DAY, LIMIT_WAITING, WINDOW, WORST_WINDOW, UTILISATION, DRAIN_ETA),
     *(EMAILS, ATTEMPTS, RECIPIENTS, QUEUE_WAIT, DELIVERY, SLOT_WAIT),
     *(WAITING, OLDEST_WAITING, DEAD, HOLDS, CONNECTIONS),
     *(SETTINGS_LOADED, SETTINGS_ERRORS, WORKERS, WORKERS_READY, LEDGER_UP, BUILD),

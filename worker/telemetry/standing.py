@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from worker.binding import binding
 from worker.holding import Holding, targets_of
 from worker.ledger.rows import UNREADABLE, Prio
 from worker.outcome import HoldTarget
@@ -41,11 +42,13 @@ class Waiting:
         oldest_due_at: since when the one that is due the longest could have gone (Unix seconds).
         drain_seconds: by company, in how many seconds its due jobs will have left; not of one that
             comes under no limit, nor where nobody can tell.
+        under: how many due jobs each limit keeps, by scope and layer: of several the one that binds.
     """
 
     jobs: Mapping[tuple[str, str, WaitReason], int] = field(default_factory=dict)
     oldest_due_at: float | None = None
     drain_seconds: Mapping[str, float] = field(default_factory=dict)
+    under: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 def waiting(
@@ -62,7 +65,10 @@ def waiting(
     """
     holding = Holding()
     holding.replace(holds, now_wall)
+    openings = list(openings)
+    uses = {opening.scope: opening.use for opening in openings}
     jobs: Counter[tuple[str, str, WaitReason]] = Counter()
+    under: Counter[tuple[str, str]] = Counter()
     for line in lines:
         company = rules.label(line.company)
         if line.paused:
@@ -70,13 +76,18 @@ def waiting(
             continue
         later = WaitReason.RETRY if line.prio == Prio.RETRY else WaitReason.DATE
         settings = rules.resolve(line.company, line.user, line.kind)
-        jobs[company, line.kind, _why_due(line, settings, holding)] += line.due
+        why = _why_due(line, settings, holding)
+        jobs[company, line.kind, why] += line.due
         jobs[company, line.kind, later] += line.jobs - line.due
+        binds = binding(rules.limits_of(line.company, line.user, line.kind), uses)
+        if why is WaitReason.LIMIT and line.due and binds is not None:
+            under[binds.limit.scope, binds.limit.layer] += line.due
     due_since = [line.first_due_at for line in lines if line.due and line.kind != UNREADABLE]
     return Waiting(
         {key: n for key, n in jobs.items() if n},
         min(due_since, default=None),
         drain_seconds(lines, rules, holding, openings, now_wall),
+        under,
     )
 
 

@@ -7,14 +7,18 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import text
 
 from producers.inbox import Inbox
 from tests.support.ledger import ACCEPTED, deferred
 from tests.support.settings_tree import JANE
-from worker.ledger import holds
+from worker.cli import limits
+from worker.ledger import holds, lanes
+from worker.ledger.lanes import Lane
 from worker.ledger.pauses import pause
 from worker.ledger.rows import UNREADABLE, Settlement, State
 from worker.outcome import Outcome, RecipientReply, RecipientState, Reply
+from worker.pace import Limit
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Place
@@ -254,6 +258,51 @@ def test_limits_stand_beside_what_they_let_through(place: Place) -> None:
         assert "mailbox:acme/jane:day" in shown
         assert max(len(line) for line in shown.splitlines() if "DRAINS AT" in line) <= 80
     assert place.json("lanes", "--company", "beta")["limits"] == []
+
+
+def test_a_used_up_day_is_what_a_lane_waits_for(place: Place) -> None:
+    """The limit that binds is named, though another is tighter in the long run."""
+    place.tree.write(
+        "companies/acme/users/jane.toml",
+        '[email]\naddress = "jane@example.nz"\nmailbox_emails_per_day = 100000\n',
+    )
+    place.start_worker()
+    fill(place, 2)
+    assert place.json("lanes")["lanes"][0]["binding"] == "company:acme"
+    day = Limit("mailbox:acme/jane:day", 1, 86_400.0, even=False, per="day")
+    place.do(
+        lambda c, now: lanes.take(
+            c, now, Lane("acme", "jane", "batch"), [day], worker="w1", token="t", ahead_seconds=0.0
+        )
+    )
+    place.tree.write(
+        "companies/acme/users/jane.toml",
+        '[email]\naddress = "jane@example.nz"\nmailbox_emails_per_day = 1\n',
+    )
+    assert place.json("lanes")["lanes"][0]["binding"] == "mailbox:acme/jane:day"
+    assert "mailbox:acme/jane:day allows 1 a day" in place.run("lanes").stdout
+
+
+def test_the_last_minute_is_right_after_a_long_hour(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much left before: where not all can be looked at, the newest are."""
+    monkeypatch.setattr(limits, "LOOK_BACK_EMAILS", 2)
+    place.start_worker()
+    for n in range(5):
+        place.accept(f"sent-{n}")
+        place.attempt(f"sent-{n}", ACCEPTED)
+    place.do(
+        lambda c, _: (
+            c.execute(
+                text(
+                    "UPDATE attempt SET accepted_steady = accepted_steady - 900 WHERE job_id < 'sent-3'"
+                )
+            ).rowcount
+        )
+    )
+    (company,) = place.json("lanes")["limits"]
+    assert (company["scope"], company["used"]) == ("company:acme", 2)
 
 
 def test_a_pause_with_an_end_is_waited_for(place: Place) -> None:

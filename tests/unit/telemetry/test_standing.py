@@ -184,3 +184,20 @@ def test_oldest_is_what_has_been_due_the_longest(rules: Rules) -> None:
 def test_reasons_of_holds_are_few(target: str, reason: str, word: str) -> None:
     """However a reason is worded, its label is one of a few words; the server's name has no say."""
     assert count_holds([hold(target, reason)]) == {(target.partition(":")[0], word): 1}
+
+
+def test_due_jobs_are_counted_under_the_limit_that_binds(rules: Rules) -> None:
+    """The mailbox is the tightest; where the ceiling makes it wait longer, the ceiling it is."""
+    lines = [line(jobs=9, due=6), line("free", jobs=2, due=2)]
+    assert waiting(lines, rules, []).under == {
+        ("mailbox:acme/jane", "user"): 6,
+        ("all", "system"): 2,
+    }
+    ceiling = Opening(rules.limits["all"], wait_seconds=9.0)
+    mailbox = Opening(rules.limits["mailbox:acme/jane"], wait_seconds=4.0)
+    assert waiting(lines, rules, [], [ceiling, mailbox]).under == {("all", "system"): 8}
+
+
+def test_what_is_held_is_under_no_limit(rules: Rules) -> None:
+    """The hold keeps it, whatever its limits say."""
+    assert waiting([line()], rules, [hold("account:acme/jane", "x")]).under == {}
