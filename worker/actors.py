@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from producers.errors import InvalidEnvelope
 from worker.broker.waiting import DELIVER_ACTOR, LEDGER_QUEUE
 from worker.delivery import Delivery
+from worker.ledger import endings
 from worker.settlements import dead
 from worker.tickets import ClaimTicket, until_recorded
+from worker.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from worker.broker.message import Taken
     from worker.delivery import Tools
     from worker.intake import Intake
-    from worker.work import Work
 
 DEAD_ACTOR = "dead_letter"
 FOR_A_NEWER_WORKER_SECONDS = 30.0
@@ -86,11 +87,14 @@ class Actors:
         await until_recorded(ticket, record, self._tools.sleep)
 
     async def on_failure(self, message: Taken, error: Exception) -> None:
-        """Keep a message that met a fault among the dead letters; a waiting job stays in its row.
+        """Keep a message that met a fault among the dead letters; a claimed job is let go of.
 
         Raises:
             LedgerUnavailable: nothing was recorded; the message must come again.
         """
         envelope = message.kwargs.get("envelope")
+        reason = f"a fault in Postmeter: {type(error).__name__}"
         if isinstance(envelope, bytes):
-            await self._intake.bury(envelope, f"a fault in Postmeter: {type(error).__name__}")
+            await self._intake.bury(envelope, reason)
+        elif isinstance(work := message.kwargs.get("work"), Work):
+            await self._tools.ledger.run(lambda c, now: endings.abandon(c, now, work.claim, reason))

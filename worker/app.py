@@ -205,6 +205,7 @@ class App:
                 process=name_of_this_process(),
             )
         )
+        self._ledger.owner = who.worker
         # Else the first jobs would try what is held, at every start.
         self._holding.replace(await self._ledger.run(lambda c, _: holds.all_holds(c)))
         self._worker_process = WorkerProcess(

@@ -86,6 +86,9 @@ class ConnectionLeases:
         except asyncio.CancelledError:
             self._release_later(token)  # the ledger does what it was asked before, all the same
             raise
+        except LedgerUnavailable:
+            self._ledger.disown(token)  # it may have been taken, and nobody would close it
+            raise
 
     async def release(self, token: str) -> None:
         """Give the right back, now or as soon as the ledger can be written again."""

@@ -33,7 +33,9 @@ FORGET_SECONDS = 60.0
 FROM_THE_HEAD_SECONDS = 60.0
 """How soon a line may be walked anew, one of them a round: for what came in before its place."""
 LINES_AT_ONCE = 64
-"""How many lines one transaction walks: it is over soon, whatever they hold."""
+JOBS_AT_ONCE = 1_000
+"""How many lines, and jobs in them, one transaction walks at the most or little beyond: nobody can
+begin, settle or show that it lives meanwhile."""
 WALKS_A_ROUND = 8
 NOWHERE = unserved.Places()
 LOOKED_AT_A_ROUND = 200
@@ -158,10 +160,18 @@ class Explainer:
         started = self._clock()
 
         def operation(connection: Connection, now: Now) -> list[tuple[_Told, list[str]]]:
-            return [self._step(connection, now, lane, started) for lane in lanes]
+            found: list[tuple[_Told, list[str]]] = []
+            jobs = 0
+            for lane in lanes:
+                told, ended, looked_at = self._step(connection, now, lane, started)
+                found.append((told, ended))
+                jobs += looked_at + len(ended)
+                if jobs >= JOBS_AT_ONCE:
+                    break
+            return found
 
         through = []
-        for lane, (told, ended) in zip(lanes, self._ledger.call(operation), strict=True):
+        for lane, (told, ended) in zip(lanes, self._ledger.call(operation), strict=False):
             self._told[lane] = told
             self._tell_of(ended)
             if told.through_at is not None and not told.is_over(self._before()):
@@ -170,8 +180,11 @@ class Explainer:
 
     def _step(
         self, connection: Connection, now: Now, lane: Lane, started: float
-    ) -> tuple[_Told, list[str]]:
-        """Tell some of a line; end what has waited too long. What it then was told, who ended."""
+    ) -> tuple[_Told, list[str], int]:
+        """Tell some of a line; end what has waited too long.
+
+        What it then was told, who ended, and how many jobs were looked at.
+        """
         told = self._told[lane]
         walked = unserved.walk(connection, now, lane, told.reason, told.places)
         known = [at for at in (told.oldest_at, walked.oldest_at) if at is not None]
@@ -182,7 +195,7 @@ class Explainer:
             through_at=None if walked.more else started,
         )
         if not told.is_over(now.wall - self._wait_seconds):
-            return told, []
+            return told, [], walked.looked_at
         ended = unserved.end_old(
             connection,
             now,
@@ -190,7 +203,7 @@ class Explainer:
             f"{told.reason}; it did not come within {self._wait_seconds:.0f} s",
             older_than_seconds=self._wait_seconds,
         )
-        return replace(told, oldest_at=ended.oldest_at), ended.job_ids
+        return replace(told, oldest_at=ended.oldest_at), ended.job_ids, walked.looked_at
 
     def _before(self) -> float:
         """Who waits since before that time (Unix seconds) has waited long enough."""

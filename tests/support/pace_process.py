@@ -74,6 +74,7 @@ class Sender:
         self._worker = f"{orders.name}-{uuid.uuid4().hex[:8]}"
         self._stop = threading.Event()
         self._ledger.call(partial(_register, worker=self._worker))
+        self._ledger.owner = self._worker
 
     def run(self) -> None:
         """Send until told to stop."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from worker.ledger.clock import Now
 
 KEEP_STEPS = 4
-"""How many steps of one batch a round of housekeeping does at the most."""
+"""How many steps a round of housekeeping does at the most, of all batches together."""
 LOOK_AGAIN_SECONDS = 10.0
 """How long a pause that is over is looked after: longer than a transaction which still saw it in
 force, and parks a job accordingly, may take to commit (PostgreSQL)."""
@@ -117,12 +117,12 @@ def tend(connection: Connection, now: Now) -> None:
 
     What it costs depends on the batches that are paused, not on how many jobs they have.
     """
+    steps = 0
     for hold in all_holds(connection):
         target = HoldTarget.parse(hold.target)
         if target.kind is not TargetKind.BATCH:
             continue
         company, _, batch_id = target.key.partition("/")
         step = put_back_some if hold.is_over(now.wall) else park_some
-        for _ in range(KEEP_STEPS):
-            if step(connection, now, company, batch_id) == 0:
-                break
+        while steps < KEEP_STEPS and step(connection, now, company, batch_id):
+            steps += 1

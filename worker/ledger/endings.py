@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from worker.ledger.clock import Now
     from worker.ledger.rows import Claim
 
+ABANDONED_SECONDS = 60.0
+"""How long a job waits that met a fault of ours: it may well meet it again."""
+
+_IN_HAND = text(
+    "SELECT state, attempts, resend_after_seconds FROM delivery"
+    " WHERE job_id = :job_id AND claim = :token FOR UPDATE"
+)
 _END_ATTEMPT = text(
     "UPDATE attempt SET ended_at = :now, outcome = :outcome, reply = :reply,"
     " accepted_steady = :accepted WHERE job_id = :job_id AND n = :n"
@@ -176,3 +183,22 @@ def disown(connection: Connection, now: Now, token: str) -> None:
         connection.execute(_NEVER_TRIED, {"job_id": row.job_id, "n": row.attempts})
         note_waiting(connection, row.company, row.user_id, row.kind, row.due_at)
     disown_slots(connection, now, token)
+
+
+def abandon(connection: Connection, now: Now, claim: Claim, reason: str) -> None:
+    """Let go of a claim that nobody will end: unknown if it had begun, else it waits again."""
+    named = {"job_id": claim.job_id, "token": claim.token}
+    row = connection.execute(_IN_HAND, named).first()
+    if row is None:
+        return
+    if row.state != State.DATA:
+        release(connection, now, claim, due_at=now.wall + ABANDONED_SECONDS, reason=reason)
+        return
+    unknown = Settlement(
+        State.UNKNOWN,
+        State.UNKNOWN.value,
+        reason=reason,
+        due_at=now.wall + row.resend_after_seconds,
+        event=State.UNKNOWN.value,
+    )
+    settle(connection, now, claim.job_id, claim.token, row.attempts, unknown, begun=True)

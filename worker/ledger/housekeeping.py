@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from worker.ledger import batches
 from worker.ledger.holds import expire_holds
 from worker.ledger.lanes import note_waiting
-from worker.ledger.rows import Prio
+from worker.ledger.rows import FINAL, Prio
 from worker.ledger.workers import Reaping, reap
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ _RESEND = text(
     " WHERE job_id = :job_id AND state = 'unknown'"
 )
 _OLD = text(
-    "SELECT job_id FROM delivery WHERE state IN ('sent', 'drafted', 'cancelled')"
-    " AND updated_at <= :before AND event IS NULL ORDER BY updated_at, job_id LIMIT :step"
+    "SELECT job_id FROM delivery WHERE state = :state"
+    " AND updated_at <= :before AND event IS NULL ORDER BY updated_at LIMIT :step"
     " FOR UPDATE SKIP LOCKED"
 )
 _PRUNE_ATTEMPTS = text("DELETE FROM attempt WHERE job_id = :job_id")
@@ -94,8 +94,11 @@ def prune(connection: Connection, now: Now, *, older_than_seconds: float) -> int
 
     Call it again until it returns 0.
     """
-    named = {"before": now.wall - older_than_seconds, "step": STEP}
-    old = [{"job_id": job_id} for job_id in connection.execute(_OLD, named).scalars()]
+    named = {"before": now.wall - older_than_seconds}
+    old: list[dict[str, str]] = []
+    for state in sorted(FINAL):  # one by one, each along its index: together they would be sorted
+        wanted = {**named, "state": state.value, "step": STEP - len(old)}
+        old += [{"job_id": job_id} for job_id in connection.execute(_OLD, wanted).scalars()]
     if old:
         connection.execute(_PRUNE_ATTEMPTS, old)
         connection.execute(_PRUNE, old)

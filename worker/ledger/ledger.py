@@ -6,6 +6,8 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from sqlalchemy import text
+
 from worker.ledger import deliveries, endings, holds, workers
 from worker.ledger.boot import note_run
 from worker.ledger.engine import clock_of, open_engine, transact, translated
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from worker.ledger.engine import Operation
 
 T = TypeVar("T")
+_LOCK_OWNER = text("SELECT 1 FROM worker WHERE id = :worker FOR UPDATE")
 READER_SECONDS = 30
 """Counting a long history may take longer than a statement that holds locks."""
 
@@ -33,6 +36,7 @@ class Ledger:
         clock: the time; the database's own unless a test passes another.
 
     Attributes:
+        owner: the worker that takes and begins here, once it has registered.
         holds_put: how often ``hold`` was called; a change says that the holds are worth a look.
 
     Raises:
@@ -46,6 +50,7 @@ class Ledger:
         with translated(), self._engine.connect() as connection:
             transact(connection, self.clock, lambda c, _: make_or_check(c))
         self._writer = Writer(self._engine, self.clock, prepare=self._note_run)
+        self.owner = ""
         self.holds_put = 0
         self._reading = threading.Lock()
         self._reader: Connection | None = None
@@ -151,7 +156,7 @@ class Ledger:
         Nothing has left for it, and nobody will ask for it again. It is undone with the next
         transaction that commits, whenever that is.
         """
-        self._writer.owe(partial(_disown, token=token))
+        self._writer.owe(partial(_disown, token=token, owner=self.owner))
 
     def close(self) -> None:
         """Finish what is queued and close the database; safe to call twice."""
@@ -167,7 +172,9 @@ def _accept(connection: Connection, now: Now, *, job: NewJob) -> bool:
     return deliveries.accept(connection, now, job)
 
 
-def _disown(connection: Connection, now: Now, *, token: str) -> None:
+def _disown(connection: Connection, now: Now, *, token: str, owner: str) -> None:
+    # Whatever takes or begins holds the worker's row: this waits for a commit still under way.
+    connection.execute(_LOCK_OWNER, {"worker": owner}).first()
     holds.end_probes(connection, token)
     endings.disown(connection, now, token)
 

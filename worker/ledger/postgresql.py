@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import re
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -22,7 +23,7 @@ from worker.errors import LedgerUnusable
 from worker.ledger.clock import Now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from psycopg.abc import RV, PQGen
     from sqlalchemy import URL
@@ -38,7 +39,7 @@ CONNECT: dict[str, object] = {
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
-    "tcp_user_timeout": 8000,
+    "tcp_user_timeout": 5000,
 }
 """libpq's parameters, where the address has none of its own (PostgreSQL 15, 34.1.2)."""
 # A process stopped inside a transaction would keep its row locks: the server ends its session.
@@ -48,11 +49,13 @@ _SESSION = (
     " SELECT set_config('synchronous_commit', 'on', false)"
     " WHERE current_setting('synchronous_commit') = 'off'"
 )
-PATIENCE_SECONDS = 8.0
-"""How long a server may say nothing: one that is stopped still has its kernel answer for it."""
+PATIENCE_SECONDS = 5.0
+"""How long a server may say nothing: one that is stopped still has its kernel answer for it. With a
+new connection it is less than a worker may be silent."""
 AGAIN = frozenset({"40001", "40P01"})
 """Serialization failure and deadlock: the same transaction may well succeed now."""
 STEP_SECONDS = 1.0
+QUICK_SECONDS = 0.1
 REFERENCE_SECONDS = 60.0
 """How long one reading is compared with the next ones: the two clocks may drift for longer."""
 
@@ -114,6 +117,21 @@ def be_patient(connection: Connection, seconds: int) -> None:
     driver.patience_seconds = seconds + PATIENCE_SECONDS
 
 
+@contextmanager
+def patience(connection: Connection, seconds: int) -> Iterator[None]:
+    """Let one transaction's statements take longer."""
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, ImpatientConnection):
+        yield
+        return
+    before, driver.patience_seconds = driver.patience_seconds, seconds + PATIENCE_SECONDS
+    connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{seconds}s'")
+    try:
+        yield
+    finally:
+        driver.patience_seconds = before
+
+
 class _TextDumper(StrDumper):
     """Text as PostgreSQL takes it: a server's reply may hold a NUL, which no column can."""
 
@@ -126,6 +144,14 @@ def _connect(_dialect: object, _record: object, args: Any, named: Any) -> Impati
 
 
 def _prepare(dbapi_connection: psycopg.Connection, _record: object) -> None:
+    try:
+        _make_ready(dbapi_connection)
+    except BaseException:
+        dbapi_connection.close()
+        raise
+
+
+def _make_ready(dbapi_connection: psycopg.Connection) -> None:
     dbapi_connection.adapters.register_dumper(str, _TextDumper)
     info = dbapi_connection.info
     if info.server_version < OLDEST:
@@ -196,7 +222,7 @@ class DatabaseClock:
         at = float(connection.execute(_CLOCK).scalar_one())
         after = self._local()
         self._compare(before, at, after)
-        self._ahead_seconds = at - (before + after) / 2
+        self._ahead_seconds = at - after  # never ahead of it: who begins too early is refused
         return Now(at, at)
 
     def _compare(self, before: float, at: float, after: float) -> None:
@@ -206,11 +232,10 @@ class DatabaseClock:
             ahead_seconds = (at - reference_at) - (after - reference_before)
             if ahead_seconds > STEP_SECONDS:
                 self.step_seconds += ahead_seconds
-        if (
-            self._reference is None
-            or self.step_seconds
-            or before - self._reference[0] > REFERENCE_SECONDS
-        ):
+        is_old = self._reference is None or before - self._reference[0] > REFERENCE_SECONDS
+        # What a slow reading is compared with would pass for so much of a step.
+        is_quick = after - before < QUICK_SECONDS
+        if self.step_seconds or self._reference is None or (is_old and is_quick):
             self._reference = (before, at)
 
     def run_id(self, connection: Connection) -> str:

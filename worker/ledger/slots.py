@@ -139,7 +139,8 @@ def find_slots(
     until = now.steady + ahead_seconds
     found = []
     for limit in limits:
-        stamp = _open_stamp(connection, limit, until)
+        # Without a gap there is nothing to look at, and nothing that takers would queue for.
+        stamp = _open_stamp(connection, limit, until) if limit.gap_seconds else now.steady
         if stamp is None:
             known = _stamp(connection, limit)
             if known is not None:
@@ -250,8 +251,9 @@ def take_many(
             named = {"scope": each.limit.scope, "number": number, "token": token}
             rows.append({**named, "worker": worker, "window": each.limit.window_seconds})
         execute_each(connection, _TAKE, rows)
-        moved = {"scope": each.limit.scope, "next": stamp, "gap": each.limit.gap_seconds}
-        connection.execute(_MOVE_STAMP, moved)
+        if each.limit.gap_seconds:
+            moved = {"scope": each.limit.scope, "next": stamp, "gap": each.limit.gap_seconds}
+            connection.execute(_MOVE_STAMP, moved)
     scopes = tuple(each.limit.scope for each in found)
     return [
         Taken(max((each.slots[n][1] for each in found), default=now.steady), scopes)

@@ -45,11 +45,13 @@ class Walked(NamedTuple):
     Attributes:
         oldest_at: when the oldest of those walked past was accepted (Unix seconds), or None.
         more: whether more stand behind.
+        looked_at: how many jobs that were.
     """
 
     places: Places
     oldest_at: float | None
     more: bool
+    looked_at: int
 
 
 _NEXT_IN_LINE = text(
@@ -83,7 +85,7 @@ def walk(
         oldest += [row.accepted_at for row in rows]
         reached.append(Place(rows[-1].due_at, rows[-1].seq, rows[-1].job_id) if rows else place)
         more = more or len(rows) == STEP
-    return Walked(Places(*reached), min(oldest, default=None), more)
+    return Walked(Places(*reached), min(oldest, default=None), more, len(oldest))
 
 
 class Ended(NamedTuple):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
-from worker.errors import LedgerUnavailable
+from worker.errors import LedgerUnavailable, LedgerUnusable
 from worker.ledger.engine import (
     Operation,
     begin,
@@ -118,6 +118,9 @@ class Writer:
         self._drop()
 
     def _connected(self) -> Connection:
+        """The connection; a new one is prepared, for it may lead to another server."""
+        if self._connection is not None and self._connection.invalidated:
+            self._drop()
         if self._connection is None:
             with translated():
                 self._connection = self._engine.connect()
@@ -127,8 +130,14 @@ class Writer:
 
     def _pay(self, connection: Connection) -> None:
         while self._owed:
-            transact(connection, self._clock, self._owed[0])
-            self._owed.popleft()
+            try:
+                transact(connection, self._clock, self._owed[0])
+            except LedgerUnavailable:
+                raise
+            except Exception:  # noqa: BLE001 - one that cannot be paid must not keep all others
+                self._owed.popleft()
+            else:
+                self._owed.popleft()
 
     def _drop(self) -> None:
         """Let go of a connection that may be broken: the next operation makes a new one."""
@@ -155,7 +164,7 @@ class Writer:
         try:
             with translated():
                 begin(connection)
-        except LedgerUnavailable as error:  # repeated one by one, each would wait for the lock anew
+        except Exception as error:  # noqa: BLE001 - repeated one by one, each would wait for the lock anew
             self._drop()
             for _, future in group:
                 future.set_exception(error)
@@ -169,7 +178,7 @@ class Writer:
         try:
             with translated():
                 connection.commit()
-        except LedgerUnavailable as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the callers are told
             if is_rolled_back(error.__cause__):
                 self._roll_back(connection)
                 return False
@@ -193,7 +202,7 @@ class Writer:
             try:
                 result = transact(self._connected(), self._clock, operation)
             except Exception as error:  # noqa: BLE001 - the caller gets it, the thread lives on
-                if isinstance(error, LedgerUnavailable):
+                if isinstance(error, LedgerUnavailable | LedgerUnusable):
                     self._drop()
                 future.set_exception(error)
             else:

@@ -25,6 +25,7 @@ from worker.ledger.engine import open_engine
 from worker.ledger.ledger import Ledger
 from worker.ledger.postgresql import DatabaseClock, ImpatientConnection
 from worker.ledger.rows import Claim, Terms
+from worker.ledger.slots import find_slots, take_slots
 from worker.pace import Limit
 
 if TYPE_CHECKING:
@@ -128,8 +129,107 @@ def test_after_a_failover_every_slot_rests(ledger: Ledger, postgresql_url: str) 
     now = other.call(lambda _, now: now.steady)
     (rest,) = rows(other, "SELECT usable_steady - :now FROM slot", now=now)[0]
     assert 55 < float(str(rest)) - FAILOVER_GRACE_SECONDS <= 60
-    assert rows(other, "SELECT id FROM worker") == [("w1",)]  # nobody is called dead for it
+    assert rows(other, "SELECT id FROM worker") == []  # what it settled may be lost: it ends
+    assert rows(other, "SELECT state, worker FROM delivery") == [("waiting", None)]
     other.close()
+
+
+def test_a_failover_in_the_middle_of_a_group_is_noticed(
+    ledger: Ledger, postgresql: PostgresServer, postgresql_url: str
+) -> None:
+    """The connection breaks inside a transaction: the next one may be to another server."""
+    accept(ledger, "a")
+    take(ledger, "t1", LIMIT)
+    database = sql.Literal(postgresql_url.rpartition("/")[2])
+    broken: list[bool] = []
+
+    def operation(connection: Connection, _now: Now) -> None:
+        if not broken:
+            broken.append(True)
+            connection.execute(text("SELECT 1"))
+            postgresql.query(
+                sql.SQL(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = {} AND state = 'idle in transaction'"
+                ).format(database)
+            )
+            connection.execute(text("SELECT 1"))
+
+    change(ledger, "UPDATE boot SET boot_id = 'the-primary-that-was' WHERE id = 1")
+    entered, gate = threading.Event(), threading.Event()
+
+    def hold_up(_connection: Connection, _now: Now) -> None:
+        entered.set()
+        assert gate.wait(30)
+
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(ledger.call, hold_up)
+        assert entered.wait(30)
+        others = [pool.submit(ledger.call, operation) for _ in range(2)]
+        while len(ledger._writer._urgent) < len(others):
+            time.sleep(0.01)
+        gate.set()
+        first.result(30)
+        for other in others:
+            other.result(30)
+    (known,) = rows(ledger, "SELECT boot_id FROM boot WHERE id = 1")[0]
+    assert known != "the-primary-that-was"
+    assert rows(ledger, "SELECT id FROM worker") == []
+
+
+def test_disowning_waits_for_a_commit_that_is_under_way(
+    ledger: Ledger, postgresql_url: str
+) -> None:
+    """The server has not decided yet: to look past it would leave the job in nobody's hands."""
+    accept(ledger, "a")
+    ledger.owner = "w1"
+    engine = open_engine(postgresql_url)
+    with engine.connect() as connection, ThreadPoolExecutor(1) as pool:
+        connection.begin()
+        lanes.take(
+            connection,
+            ledger.now(),
+            LANE,
+            [LIMIT],
+            worker="w1",
+            token="t1",
+            ahead_seconds=0.0,
+        )
+        ledger.disown("t1")
+        paid = pool.submit(ledger.call, lambda _c, _now: None)
+        time.sleep(0.3)
+        connection.commit()
+        paid.result(30)
+    engine.dispose()
+    assert rows(ledger, "SELECT state, worker FROM delivery") == [("waiting", None)]
+    assert rows(ledger, "SELECT worker FROM slot") == [(None,)]
+
+
+def test_takers_without_a_gap_do_not_wait_for_each_other(
+    ledger: Ledger, postgresql_url: str
+) -> None:
+    """Connections to two mailboxes, asked for in opposite order: no lock in common, no deadlock."""
+    one, two = (Limit(f"conn:acme/{name}", 3, 0.0, even=False) for name in ("jane", "john"))
+    engine = open_engine(postgresql_url)
+    with engine.connect() as mine, engine.connect() as other:
+        for connection, limits in ((mine, (one, two)), (other, (two, one))):
+            connection.begin()
+            connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+            found = find_slots(connection, ledger.now(), limits[:1], 0.0)
+            assert isinstance(found, list)
+            take_slots(connection, ledger.now(), found, worker="w1", token=limits[0].scope)
+        mine.commit()
+        other.commit()
+        for connection, limit in ((mine, two), (other, one)):
+            connection.begin()
+            found = find_slots(connection, ledger.now(), [limit], 0.0)
+            assert isinstance(found, list)
+            take_slots(connection, ledger.now(), found, worker="w1", token=f"{limit.scope}2")
+        mine.commit()
+        other.commit()
+    engine.dispose()
+    assert rows(ledger, "SELECT count(*) FROM slot WHERE worker = 'w1'") == [(4,)]
+    assert rows(ledger, "SELECT count(*) FROM scope") == [(0,)]
 
 
 def test_a_restarted_server_is_found_again(own_server: PostgresServer) -> None:

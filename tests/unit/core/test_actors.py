@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,8 @@ from worker.capacity import Capacity, Caps
 from worker.errors import LedgerUnavailable
 from worker.holding import Holding
 from worker.intake import Gate, Intake
-from worker.ledger.rows import UNREADABLE, State
+from worker.ledger import deliveries
+from worker.ledger.rows import UNREADABLE, State, Terms
 from worker.work import Work
 
 if TYPE_CHECKING:
@@ -159,6 +161,34 @@ def test_a_fault_with_a_waiting_job_makes_no_dead_letter(stage: Stage) -> None:
     )
     asyncio.run(stage.actors.on_failure(message, ValueError("x")))
     assert len(stage.desk.query("SELECT job_id FROM delivery")) == 1
+
+
+def test_a_fault_lets_go_of_a_claim(stage: Stage) -> None:
+    """Nobody would ever end it: it waits again, and its slots are free."""
+    stage.desk.accept(make_job())
+    work = stage.pumping.next()
+    assert isinstance(work, Work)
+    message = take(
+        queue_name="q", actor_name="deliver", kwargs={"work": work}, origin=FakeOrigin(), tag=1
+    )
+    asyncio.run(stage.actors.on_failure(message, ValueError("hunter2")))
+    assert stage.desk.query("SELECT state, worker, reason FROM delivery") == [
+        ("waiting", None, "a fault in Postmeter: ValueError")
+    ]
+
+
+def test_a_fault_in_data_is_an_unknown(stage: Stage) -> None:
+    """The mail may have left: it is not sent again as if nothing had been."""
+    stage.desk.accept(make_job())
+    work = stage.pumping.next()
+    assert isinstance(work, Work)
+    terms = Terms(WORKER, "smtp", 0.0, "hold", 600.0)
+    stage.desk.ledger.call(partial(deliveries.begin_claimed, claim=work.claim, terms=terms))
+    message = take(
+        queue_name="q", actor_name="deliver", kwargs={"work": work}, origin=FakeOrigin(), tag=1
+    )
+    asyncio.run(stage.actors.on_failure(message, ValueError("x")))
+    assert stage.desk.query("SELECT state, worker FROM delivery") == [("unknown", None)]
 
 
 def test_a_direct_delivery_that_ends_makes_room_for_the_pump(stage: Stage) -> None:
