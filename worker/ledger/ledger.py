@@ -34,6 +34,7 @@ class Ledger:
     Args:
         url: an SQLAlchemy address, as ``sqlite:////var/lib/postmeter/ledger.db``.
         clock: the time; the database's own unless a test passes another.
+        reader_seconds: how long one query may take on PostgreSQL.
 
     Attributes:
         owner: the worker that takes and begins here, once it has registered.
@@ -44,12 +45,15 @@ class Ledger:
         LedgerUnavailable: the database cannot be opened now.
     """
 
-    def __init__(self, url: str, clock: Clock | None = None) -> None:
+    def __init__(
+        self, url: str, clock: Clock | None = None, *, reader_seconds: int = READER_SECONDS
+    ) -> None:
         self._engine = open_engine(url)
         self.clock: Clock = clock or clock_of(self._engine)
         with translated(), self._engine.connect() as connection:
             transact(connection, self.clock, lambda c, _: make_or_check(c))
         self._writer = Writer(self._engine, self.clock, prepare=self._note_run)
+        self._reader_seconds = reader_seconds
         self.owner = ""
         self.holds_put = 0
         self._reading = threading.Lock()
@@ -147,7 +151,7 @@ class Ledger:
 
     def _open_reader(self) -> Connection:
         reader = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        be_patient(reader, READER_SECONDS)
+        be_patient(reader, self._reader_seconds)
         return reader
 
     def disown(self, token: str) -> None:

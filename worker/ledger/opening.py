@@ -10,6 +10,8 @@ from worker.ledger.ledger import Ledger
 from worker.telemetry.logs import get_logger
 
 RETRY_OPEN_SECONDS = 1.0
+READER_SECONDS = 5
+"""A worker asks small questions only: a server that does not answer them is away."""
 
 
 async def open_ledger(url: str) -> Ledger:
@@ -32,7 +34,7 @@ async def open_ledger(url: str) -> Ledger:
 
 def _open_to_write(url: str) -> Ledger:
     """Open the ledger: one that is read-only opens too, so try to write."""
-    ledger = Ledger(url)
+    ledger = Ledger(url, reader_seconds=READER_SECONDS)
     try:
         ledger.call(care.touch)
     except LedgerUnavailable:

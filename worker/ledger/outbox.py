@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +27,9 @@ _DUE = text(
     " FROM delivery WHERE event IS NOT NULL LIMIT :most"
 )
 _STRIKE = text(
-    "UPDATE delivery SET event = NULL"
-    " WHERE job_id = :job_id AND event = :event AND updated_at = :updated_at"
-)
+    "UPDATE delivery SET event = NULL WHERE job_id IN :job_ids"
+    " AND (job_id, event, updated_at) IN :marks RETURNING job_id"
+).bindparams(bindparam("job_ids", expanding=True), bindparam("marks", expanding=True))
 
 
 def due_events(connection: Connection, most: int) -> list[dict[str, Any]]:
@@ -42,4 +42,8 @@ def strike_out(connection: Connection, _now: Now, marks: Sequence[Mark]) -> list
 
     A row that changed meanwhile keeps its event: that one tells something newer.
     """
-    return [mark for mark in marks if connection.execute(_STRIKE, mark._asdict()).rowcount == 1]
+    if not marks:
+        return []
+    named = {"job_ids": [mark.job_id for mark in marks], "marks": [tuple(mark) for mark in marks]}
+    struck = set(connection.execute(_STRIKE, named).scalars())
+    return [mark for mark in marks if mark.job_id in struck]
