@@ -8,7 +8,6 @@ process holds is let go by the server.
 
 from __future__ import annotations
 
-import functools
 import re
 import time
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from worker.errors import LedgerUnusable
 from worker.ledger.clock import Now
+from worker.ledger.rewriting import leave_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,7 +78,7 @@ def open_postgresql(url: URL) -> Engine:
     )
     event.listen(engine, "do_connect", _connect)
     event.listen(engine, "connect", _prepare)
-    event.listen(engine, "before_cursor_execute", _leave_out_hints, retval=True)
+    leave_out(engine, _INDEXED_BY)
     return engine
 
 
@@ -166,23 +166,6 @@ def _make_ready(dbapi_connection: psycopg.Connection) -> None:
     with dbapi_connection.cursor() as cursor:
         cursor.execute(_SESSION)
     dbapi_connection.commit()
-
-
-@functools.lru_cache(maxsize=512)
-def without_hints(statement: str) -> str:
-    """The statement without the index hints that only SQLite knows."""
-    return _INDEXED_BY.sub("", statement)
-
-
-def _leave_out_hints(
-    _connection: Connection,
-    _cursor: object,
-    statement: str,
-    parameters: Any,
-    _context: object,
-    _many: bool,
-) -> tuple[str, Any]:
-    return without_hints(statement), parameters
 
 
 def may_try_again(error: BaseException | None) -> bool:

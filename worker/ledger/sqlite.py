@@ -8,7 +8,6 @@ One writer at a time means that no row needs a lock: the statements' ``FOR UPDAT
 
 from __future__ import annotations
 
-import functools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from worker.errors import LedgerUnavailable
 from worker.ledger.presence import watch_file
+from worker.ledger.rewriting import leave_out
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection
@@ -44,7 +44,7 @@ def open_sqlite(url: URL) -> Engine:
     event.listen(engine, "begin", _begin_immediately)
     if not in_memory:
         watch_file(engine, Path(str(url.database)))
-    event.listen(engine, "before_cursor_execute", _leave_out_row_locks, retval=True)
+    leave_out(engine, _ROW_LOCK)
     return engine
 
 
@@ -73,23 +73,6 @@ def _begin_immediately(connection: Connection) -> None:
     if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
         return  # a reader: it must not hold the lock
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-@functools.lru_cache(maxsize=512)
-def without_row_locks(statement: str) -> str:
-    """The statement without the row locks that only PostgreSQL knows."""
-    return _ROW_LOCK.sub("", statement)
-
-
-def _leave_out_row_locks(
-    _connection: Connection,
-    _cursor: object,
-    statement: str,
-    parameters: Any,
-    _context: object,
-    _many: bool,
-) -> tuple[str, Any]:
-    return without_row_locks(statement), parameters
 
 
 def is_busy(error: BaseException | None) -> bool:
