@@ -31,6 +31,7 @@ from worker.capacity import Capacity
 from worker.composing import Composer
 from worker.delivery import Tools
 from worker.errors import LedgerUnavailable, LedgerUnusable
+from worker.heartbeat import Heartbeat
 from worker.holding import Holding, outdated
 from worker.intake import Gate, Intake
 from worker.kin import has_ended, name_of_this_process
@@ -121,6 +122,7 @@ class App:
         self._log = get_logger("postmeter.worker")
         self._identity = Identity.new()
         self._loop = asyncio.get_running_loop()
+        self._heartbeat = Heartbeat()
         self._switch = Switch()
         self._topology = Topology(process.queue_prefix, process.queue_type)
         self._capacity = Capacity()
@@ -134,6 +136,7 @@ class App:
         worker = self._identity.worker
         self._smtp = SmtpTransport(
             leases=ConnectionLeases(ledger, worker, new_token),
+            may_end=self._heartbeat.is_sure,
             observe=metrics.observe_phase("smtp"),
         )
         report = Reporter()
@@ -186,6 +189,7 @@ class App:
             tell_of=tell_of,
             has_ended=has_ended,
             keep_seconds=process.keep_days * 86400.0,
+            heartbeat=self._heartbeat,
         )
         self._upkeep = Upkeep(self._chores)
         self._worker_process: WorkerProcess | None = None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from worker.heartbeat import Heartbeat
     from worker.ledger.clock import Now
     from worker.ledger.ledger import Ledger
     from worker.outage import Outage
@@ -41,6 +42,7 @@ class Chores(NamedTuple):
         publish_events: publish what is due, returning how much; called in a thread.
         explain: tell waiting jobs that no settings serve why they wait; called in a thread.
         die: end this process, because it was found dead.
+        heartbeat: where a renewed lease is noted.
         tell_of: report jobs that ended without a delivery, by their ids; called in a thread.
         has_ended: whether the process of that name has surely ended.
         keep_seconds: how long final rows stay.
@@ -58,6 +60,7 @@ class Chores(NamedTuple):
     tell_of: Callable[[Iterable[str]], None]
     has_ended: Callable[[str], bool]
     keep_seconds: float
+    heartbeat: Heartbeat
 
 
 def _beat(connection: Connection, now: Now, *, worker: str, trouble: str) -> None:
@@ -83,7 +86,9 @@ async def beat(chores: Chores) -> None:
         LedgerUnavailable: the ledger is away.
         Reaped: there is no lease any more.
     """
+    asked_at = chores.heartbeat.now()
     await chores.ledger.run(partial(_beat, worker=chores.worker, trouble=chores.trouble()))
+    chores.heartbeat.renewed(asked_at)
 
 
 def _keep_unless_late(

@@ -24,6 +24,7 @@ from tests.support.jobs import make_job
 from tests.support.pumping import Pumping
 from worker.broker.events import NullPublisher
 from worker.delivery import Delivery
+from worker.heartbeat import Heartbeat
 from worker.ledger import overview
 from worker.ledger.ledger import Ledger
 from worker.ledger.schema import delivery
@@ -106,6 +107,7 @@ class Worker:
                 tell_of=lambda _ids: None,
                 has_ended=lambda _process: False,
                 keep_seconds=30 * 86_400.0,
+                heartbeat=Heartbeat(),
             )
         )
         self.chores = [

@@ -33,6 +33,7 @@ class SmtpTransport:
         timeouts: how long a server may take for each step.
         ehlo_name: the name to greet servers with; absent: found out.
         leases: the fleet-wide cap on an account's connections.
+        may_end: asked before a mail's last bytes: whether its slot is surely still its own.
         observe: told how many seconds each phase took: ``connect`` (DNS to the end of AUTH),
             ``preface`` (MAIL to 354), ``data`` (first byte of the mail to its reply).
     """
@@ -44,11 +45,13 @@ class SmtpTransport:
         timeouts: Timeouts | None = None,
         ehlo_name: str | None = None,
         leases: Leases | None = None,
+        may_end: Callable[[], bool] | None = None,
         observe: Callable[[str, float], None] | None = None,
     ) -> None:
         self._pool = Pool(Connector(ehlo_name, observe=observe), bounds=bounds, leases=leases)
         self._timeouts = timeouts or Timeouts()
         self._observe = observe
+        self._may_end = may_end
         self._warm: dict[str, float] = {}
         self._cold: dict[str, float] = {}
 
@@ -111,6 +114,7 @@ class SmtpTransport:
             mail=mail,
             reset=connection.left_open,
             observe=self._observe,
+            may_end=self._may_end,
         )
         try:
             check(mail, connection.extensions)

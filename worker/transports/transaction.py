@@ -101,6 +101,7 @@ class Transaction:
 
     Attributes:
         reset: the last transaction was left open: say RSET first.
+        may_end: asked before the last bytes: whether the slot is surely still this mail's.
         left_open: this transaction was left open: the next one must say RSET.
     """
 
@@ -111,6 +112,7 @@ class Transaction:
     mail: Mail
     reset: bool = False
     observe: Callable[[str, float], None] | None = None
+    may_end: Callable[[], bool] | None = None
     left_open: bool = field(default=False, init=False)
     _recipients: list[RecipientReply] = field(default_factory=list, init=False)
     _refusals: list[Classification] = field(default_factory=list, init=False)
@@ -276,6 +278,8 @@ class Transaction:
             self.wire.write(view[start : start + _BLOCK_OCTETS])
             await self.wire.drain(self.timeouts.block_seconds)
         self._nothing_said()
+        if self.may_end is not None and not self.may_end():
+            raise ConnectionBroken("this worker stood still for too long")
         self.wire.write(view[last:])
         self._ended = True
         reply = await self.wire.reply(self.timeouts.content_seconds)

@@ -62,6 +62,23 @@ def test_mail_arrives_byte_for_byte(loop_kind: str, extensions: tuple[str, ...])
         assert server.violations == []
 
 
+def test_a_worker_that_stood_still_does_not_end_the_mail(
+    loop_kind: str, server: SmtpServer
+) -> None:
+    """Its slot may be another's by now: no final dot, so that no server accepts it; it is deferred."""
+
+    async def scenario() -> None:
+        transport = SmtpTransport(timeouts=QUICK, may_end=lambda: False)
+        try:
+            await deliver(transport, make_settings(port=server.port))
+        finally:
+            await transport.close()
+
+    with pytest.raises(Deferred, match="stood still for too long in the middle of the mail"):
+        run(loop_kind, scenario())
+    assert server.mails == []
+
+
 def test_large_mail_waits_for_a_slow_reader(loop_kind: str, server: SmtpServer) -> None:
     """Eight megabytes leave in blocks, under flow control, and arrive whole."""
     content = b"Subject: big\r\n\r\n" + b"0123456789" * 7 + b"\r\n"

@@ -13,6 +13,7 @@ from structlog.testing import CapturingLogger
 
 from tests.support.fakes import AWAY, WORKER, jobs
 from worker.errors import LedgerUnavailable
+from worker.heartbeat import Heartbeat
 from worker.ledger import workers
 from worker.upkeep import PAUSE_SECONDS, Chores, Upkeep, beat
 
@@ -64,6 +65,7 @@ class Home:
             tell_of=self.told.extend,
             has_ended=lambda process: process in self.ended,
             keep_seconds=3600.0,
+            heartbeat=Heartbeat(),
         )
         self.upkeep = Upkeep(self.chores)
 
