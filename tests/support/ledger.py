@@ -69,6 +69,7 @@ class Store:
     def __init__(self, clock: FakeClock | None = None) -> None:
         self.clock = clock or FakeClock()
         self._tokens = itertools.count(1)
+        self._places = itertools.count()
         self._database = empty_ledger()
         self._connection = self._database.connection
         weakref.finalize(self, self._database.close)
@@ -127,9 +128,10 @@ class Store:
             self.do(workers.register, name, host="host", pid=1, version="1")
 
     def accept(self, *job_ids: str, **changes: Any) -> None:
-        """Write jobs that are new."""
+        """Write jobs that are new; their place in line is their place here, though time stands."""
         for job_id in job_ids:
-            assert self.do(deliveries.accept, new_job(job_id, **changes))
+            place = {"batch_index": next(self._places)}
+            assert self.do(deliveries.accept, new_job(job_id, **{**place, **changes}))
 
     def new_token(self) -> str:
         """Make a token that was never used."""

@@ -87,7 +87,7 @@ def test_event_of_a_sent_job(store: Store) -> None:
         "user": "jane",
         "kind": "batch",
         "batch_id": None,
-        "batch_index": None,
+        "batch_index": 0,
         "reason": "",
         "attempts": 1,
         "transport": "smtp",
