@@ -35,7 +35,7 @@ LIMIT = 30
 JOBS = 10_000
 PROCESSES = 2
 DELAY_SECONDS = 0.5
-SAMPLE_SECONDS = 10.0
+SAMPLE_SECONDS = 5.0
 UNACKNOWLEDGED_SECONDS = SAMPLE_SECONDS
 """Two samples in a row are no proof that it is the same message; three are."""
 INTAKE_SECONDS = 120.0
