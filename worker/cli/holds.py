@@ -49,23 +49,28 @@ def holds(ctx: click.Context, *, as_json: bool) -> None:
 
 @holds.command()
 @click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
+@render.json_option
 @click.pass_obj
-def clear(here: Installation, targets: tuple[str, ...]) -> None:
+def clear(here: Installation, targets: tuple[str, ...], *, as_json: bool) -> None:
     """End holds that servers' replies made, so that their mail goes at once.
 
     TARGET is as `postmeter holds` shows it, such as server:smtp.example.nz:587. A target that
     still does not work is held again by the next email. What a person has paused stays paused.
     """
+    names = list(dict.fromkeys(targets))
 
     def operation(connection: Connection, now: Now) -> tuple[list[str], list[str]]:
-        missing = [t for t in targets if not ledger_holds.clear_hold(connection, t)]
-        return missing, [t for t in targets if pause_on(connection, now, t)]
+        cleared = [name for name in names if ledger_holds.clear_hold(connection, name)]
+        return cleared, [name for name in names if pause_on(connection, now, name)]
 
     with here.ledger() as ledger:
-        missing, paused = ledger.call(operation)
-    for target in targets:
-        if target not in missing:
-            click.echo(f"cleared {target}")
+        cleared, paused = ledger.call(operation)
+    missing = [name for name in names if name not in cleared and name not in paused]
+    if as_json:
+        render.emit({"cleared": cleared, "paused": paused, "not_held": missing})
+    else:
+        for name in cleared:
+            click.echo(f"cleared {name}")
     if paused:
         raise Failed(f"{paused[0]} is paused by a person: postmeter resume {paused[0]}")
     if missing:

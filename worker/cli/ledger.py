@@ -23,11 +23,14 @@ def ledger() -> None:
 
 
 @ledger.command()
+@render.json_option
 @click.pass_obj
-def upgrade(here: Installation) -> None:
+def upgrade(here: Installation, *, as_json: bool) -> None:
     """Bring the ledger to the version of this program; stop the workers and back it up first."""
     before, after = care.upgrade_ledger(here.ledger_url)
-    if before == after:
+    if as_json:
+        render.emit({"from": before, "to": after})
+    elif before == after:
         click.echo(f"the ledger is of version {after} already")
     else:
         click.echo(f"upgraded the ledger from {before or 'nothing'} to {after}")
@@ -69,8 +72,9 @@ def check(here: Installation, *, as_json: bool) -> None:
     callback=lambda _ctx, _param, text: _age(text),
     help="90s, 15m, 12h or 30d since the last change.",
 )
+@render.json_option
 @click.pass_obj
-def prune(here: Installation, older_than: float) -> None:
+def prune(here: Installation, *, older_than: float, as_json: bool) -> None:
     """Delete what was sent, drafted or cancelled long ago.
 
     Dead and unknown emails stay until somebody decides about them.
@@ -81,7 +85,10 @@ def prune(here: Installation, older_than: float) -> None:
             lambda c, now: housekeeping.prune(c, now, older_than_seconds=older_than)
         ):
             pruned += step
-    click.echo(f"pruned {render.plural(pruned, 'job')}")
+    if as_json:
+        render.emit({"pruned": pruned})
+    else:
+        click.echo(f"pruned {render.plural(pruned, 'job')}")
 
 
 def _age(text: Any) -> float:

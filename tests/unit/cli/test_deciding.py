@@ -12,6 +12,7 @@ from producers.identity import uuid7
 from tests.support.ledger import ACCEPTED, LOST
 from worker.ledger import holds
 from worker.ledger.rows import UNREADABLE, State
+from worker.ledger.upgrade import newest_version
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Place
@@ -155,6 +156,23 @@ def test_a_hold_is_shown_and_cleared(place: Place) -> None:
     assert result.stderr == "postmeter: nothing holds account:acme/jane\n"
 
 
+def test_clearing_tells_a_script_what_became_of_each_target(place: Place) -> None:
+    """Cleared, still paused by a person, or not held at all; named twice is done once."""
+    place.do(lambda c, now: holds.put_hold(c, now, SERVER, "refused"))
+    place.do(lambda c, now: holds.put_hold(c, now, "all", "refused"))
+    place.run("pause", "all")
+    place.run("pause", "system")
+    targets = (SERVER, SERVER, "all", "system", "account:acme/jane")
+    assert place.json("holds", "clear", *targets, exits=1) == {
+        "cleared": [SERVER, "all"],
+        "paused": ["all", "system"],
+        "not_held": ["account:acme/jane"],
+    }
+    place.do(lambda c, now: holds.put_hold(c, now, SERVER, "refused"))
+    told = place.json("holds", "clear", SERVER)
+    assert told == {"cleared": [SERVER], "paused": [], "not_held": []}
+
+
 def test_a_batch_is_cancelled_and_the_same_name_elsewhere_is_not(place: Place) -> None:
     """Two companies may both have a batch november: the command wants to know whose."""
     place.accept("a", "b", batch_id="november", batch_index=0)
@@ -184,3 +202,23 @@ def test_the_ledger_is_checked_pruned_and_upgraded(place: Place) -> None:
     assert "the ledger has 1 problem" in result.stderr
     place.do(lambda c, _: c.exec_driver_sql("DELETE FROM worker"))
     assert "is of version" in place.run("ledger", "upgrade").stdout
+
+
+def test_pruning_tells_a_script_how_many(place: Place) -> None:
+    """What has ended is counted in the document, and what waits is left."""
+    place.accept("a")
+    place.attempt("a", ACCEPTED)
+    place.accept("b")
+    place.do(lambda c, _: c.exec_driver_sql("UPDATE delivery SET updated_at = 0, event = NULL"))
+    assert place.json("ledger", "prune", "--older-than", "1d") == {"pruned": 1}
+    assert place.json("ledger", "prune") == {"pruned": 0}
+    assert place.state("b") == "waiting"
+
+
+def test_upgrading_tells_a_script_from_where_to_where(place: Place) -> None:
+    """An empty database has no version before; a second time both are the same."""
+    (place.root / "new").mkdir()
+    place.environ["POSTMETER_STATE"] = str(place.root / "new")
+    first, second = (place.json("ledger", "upgrade") for _ in range(2))
+    assert first == {"from": None, "to": newest_version()}
+    assert second == {"from": first["to"], "to": first["to"]}

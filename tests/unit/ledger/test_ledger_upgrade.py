@@ -1,8 +1,13 @@
-"""Versions of the tables: made silently, and refused with a sentence where they do not fit."""
+"""Versions of the tables: made silently, and refused with a sentence where they do not fit.
+
+On SQLite, and on PostgreSQL with ``TEST_LEDGER=postgresql``: what a database makes of the same
+migrations is its own.
+"""
 
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 from tests.support.clock import FakeClock
+from tests.support.databases import ON_POSTGRESQL, own_server
 from worker.errors import LedgerUnusable
 from worker.ledger import upgrade
 from worker.ledger.engine import open_engine, transact
@@ -22,13 +28,44 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-@pytest.fixture
-def connection() -> Iterator[Connection]:
-    """An empty database."""
-    engine = open_engine("sqlite://")
+DEFINED_IN_SQLITE = text(
+    "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'alembic_version'"
+)
+DEFINED_IN_POSTGRESQL = text("""
+WITH tables AS (
+    SELECT oid, relname, reloptions FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
+)
+SELECT relname, concat_ws(' ', attname, format_type(atttypid, atttypmod), attcollation,
+        CASE WHEN attnotnull THEN 'NOT NULL' END, 'DEFAULT ' || pg_get_expr(adbin, adrelid))
+    FROM tables JOIN pg_attribute ON attrelid = tables.oid AND attnum > 0 AND NOT attisdropped
+    LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+UNION ALL SELECT relname, conname || ' ' || pg_get_constraintdef(pg_constraint.oid)
+    FROM tables JOIN pg_constraint ON conrelid = tables.oid
+UNION ALL SELECT relname, pg_get_indexdef(indexrelid)
+    FROM tables JOIN pg_index ON indrelid = tables.oid
+UNION ALL SELECT relname, unnest(reloptions) FROM tables
+""")
+"""What PostgreSQL holds of each table: columns, constraints, indexes, storage parameters."""
+
+
+@contextmanager
+def empty_database() -> Iterator[Connection]:
+    """A database without a table, of the kind of this run; gone afterwards."""
+    url = own_server().new_database() if ON_POSTGRESQL else "sqlite://"
+    engine = open_engine(url)
     with engine.connect() as connection:
         yield connection
     engine.dispose()
+    if ON_POSTGRESQL:
+        own_server().drop_database(url)
+
+
+@pytest.fixture
+def connection() -> Iterator[Connection]:
+    """An empty database."""
+    with empty_database() as connection:
+        yield connection
 
 
 def make(connection: Connection) -> None:
@@ -62,20 +99,21 @@ def test_migrations_make_exactly_the_schema(connection: Connection) -> None:
 def test_migrations_write_the_same_sql_as_the_schema(connection: Connection) -> None:
     """Alembic compares neither defaults nor the WHERE of an index, so the SQL is compared here."""
     make(connection)
-    other = open_engine("sqlite://")
-    with other.connect() as wanted:
+    with empty_database() as wanted:
         transact(wanted, FakeClock(), lambda c, _: metadata.create_all(c))
-        assert definitions(connection) == definitions(wanted)
-    other.dispose()
+        made = definitions(connection)
+        assert made == definitions(wanted)
+    assert set(metadata.tables) <= set(made)
 
 
 def definitions(connection: Connection) -> dict[str, list[str]]:
     """Read what the database holds of tables and indexes, clause by clause."""
-    statement = text(
-        "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'alembic_version'"
-    )
+    statement = DEFINED_IN_POSTGRESQL if ON_POSTGRESQL else DEFINED_IN_SQLITE
     rows = transact(connection, FakeClock(), lambda c, _: c.execute(statement).all())
-    return {name: sorted(re.sub(r"\s+", " ", sql).split(", ")) for name, sql in rows}
+    found: dict[str, list[str]] = {}
+    for name, sql in rows:
+        found.setdefault(name, []).extend(re.sub(r"\s+", " ", sql).split(", "))
+    return {name: sorted(clauses) for name, clauses in found.items()}
 
 
 def test_an_older_ledger_is_refused_with_the_command(
