@@ -1,7 +1,8 @@
 """``make prove``: run every row, tell each as it ends, write docs/proof.md, exit 1 if one failed.
 
 ``python -m tests.prove --only 600-4`` runs the rows whose name contains that, and writes no page;
-``python -m tests.prove --row 600-4-kill-sqlite`` runs that one in this process.
+``python -m tests.prove --row 600-4-kill-sqlite`` runs that one in this process;
+``python -m tests.prove --page RESULTS...`` writes the page from saved results and runs nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,8 @@ from rich.table import Table
 
 from tests.prove.parts import Part, all_parts, run_part
 from tests.prove.peers.run import missing as peers_lack
-from tests.prove.report import write_page
+from tests.prove.report import page, versions, write_page
+from tests.prove.saved import SOAK, read_saved, run_line
 from tests.prove.schedule import Schedule
 from tests.support.postgresql import MISSING as NO_POSTGRESQL
 from tests.support.postgresql import PostgresServer
@@ -28,7 +31,7 @@ from tests.support.rabbitmq import MISSING as NO_RABBITMQ
 from tests.support.rabbitmq import RabbitServer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tests.prove.report import Told
     from tests.prove.schedule import Costly
@@ -46,7 +49,11 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="a line of JSON for each row")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="rows that run together")
     parser.add_argument("--folder", type=Path, help="where rows keep what they write")
+    parser.add_argument("--page", type=Path, nargs="+", help="write the page from these results")
+    parser.add_argument("--minutes", type=float, help="what the results of --page took to make")
     options = parser.parse_args()
+    if options.page:
+        return _write_page_of(options.page, options.minutes)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as for Ctrl-C
     name = options.row
     parts = [
@@ -67,11 +74,43 @@ def main() -> int:
         return _run_one(parts[0], folder, as_json=options.json)
     console = Console(stderr=options.json, width=None if sys.stdout.isatty() else 80)
     began = time.monotonic()
-    results = _run_all(parts, folder, options.at_once, console, as_json=options.json)
+    with (folder / "results.json").open("w", encoding="utf-8") as saved:
+
+        def keep(document: Told) -> None:
+            for file in (saved, sys.stdout) if options.json else (saved,):
+                print(json.dumps(document), file=file, flush=True)
+
+        results = _run_all(parts, folder, options.at_once, console, keep)
+        minutes, when = (time.monotonic() - began) / 60, datetime.now(UTC)
+        keep(run_line(minutes, when, versions()))
     _tell(console, results)
+    console.print(f"the page can be made with {saved.name}", soft_wrap=True)
     if len(parts) == len(all_parts()):
-        write_page(results, (time.monotonic() - began) / 60)
+        write_page(page({each["name"]: each for each in results}, versions(), minutes, when))
     return 1 if any(result["failures"] for result in results) else 0
+
+
+def _write_page_of(files: Sequence[Path], minutes: float | None) -> int:
+    """Write the page from saved results; 1 if one of them failed, 2 if they do not do."""
+    try:
+        saved = read_saved(files)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if minutes is None:
+        minutes = saved.minutes
+    if minutes is None:
+        print("not every file says how long it took: give --minutes", file=sys.stderr)
+        return 2
+    names = [*(part.name for part in all_parts()), SOAK]
+    results = {name: saved.results[name] for name in names if name in saved.results}
+    for name in saved.results.keys() - set(names):
+        print(f"left out: nothing is called {name} now", file=sys.stderr)
+    for name in [name for name in names if name not in saved.results]:
+        print(f"not measured: {name}", file=sys.stderr)
+    programs = versions() | saved.programs
+    write_page(page(results, programs, minutes, saved.when, saved.runs, saved.again))
+    return 1 if any(result["failures"] for result in results.values()) else 0
 
 
 def _missing(parts: Sequence[Part]) -> list[str]:
@@ -92,9 +131,17 @@ def _run_one(part: Part, folder: Path, *, as_json: bool) -> int:
 
 
 def _run_all(
-    parts: Sequence[Part], folder: Path, at_once: int, console: Console, *, as_json: bool
+    parts: Sequence[Part],
+    folder: Path,
+    at_once: int,
+    console: Console,
+    keep: Callable[[Told], None],
 ) -> list[dict[str, Any]]:
-    """Run parts as processes, several at once; the results in the order of the parts."""
+    """Run parts as processes, several at once; the results in the order of the parts.
+
+    Args:
+        keep: given each result as it comes.
+    """
     console.print(f"{len(parts)} rows, up to {at_once} at once; what they write is in {folder}")
     began = time.monotonic()
 
@@ -113,8 +160,7 @@ def _run_all(
     for part, output, log in schedule.run(parts):
         result = _read(part.name, output, log)
         results[part.name] = result
-        if as_json:
-            print(json.dumps(result), flush=True)
+        keep(result)
         words = "; ".join(result["failures"]) or "held"
         done = f"{len(results)}/{len(parts)}"
         console.print(f"{minutes()}  {done} {part.name}: {words}", soft_wrap=True)

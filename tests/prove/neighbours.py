@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import quantiles
 from typing import TYPE_CHECKING
 
 from producers import Email
 from tests.prove.judging import WINDOW_SECONDS
+from tests.prove.rows import open_ledger
 from tests.support.fleet import Company, Fleet
 from worker.demo.figures import worst_window
 
@@ -85,13 +87,23 @@ def run_neighbours(root: Path, *, waiting: int = 10_000) -> Neighbours:
     )
 
 
-def run_turns(root: Path, *, waiting: int = MANY) -> Turns:
+def run_turns(ledger: str, root: Path, *, waiting: int = MANY) -> Turns:
     """Publish B's ten while A's 100,000 wait under a ceiling of 600 for both.
 
     A and B take turns, so B's tenth is due 18 turns after its first.
     """
     companies = (Company("acme", None), Company("beta", None))
-    with Fleet(root / "turns", companies, processes=2, ceiling=CEILING) as fleet:
+    with ExitStack() as stack:
+        _, environ = open_ledger(stack, ledger)
+        fleet = stack.enter_context(
+            Fleet(
+                root / f"turns-{ledger}",
+                companies,
+                processes=2,
+                ceiling=CEILING,
+                more_environ=environ,
+            )
+        )
         fleet.publish_batch("acme", waiting + LEAVING)
         _wait_for_backlog(fleet, waiting + LEAVING)
         # By then the ceiling has been used to the full for a whole window.

@@ -1,4 +1,4 @@
-"""Everything that ``make prove`` runs, each part by its name: rows, neighbours, peers."""
+"""Everything that ``make prove`` runs, each part by its name: rows, neighbours, control, peers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tests.prove.control import run_control
 from tests.prove.matrix import read_matrix
 from tests.prove.neighbours import run_neighbours, run_turns
 from tests.prove.peers.run import PEERS, run_peer
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 ALONE = 100
 """The cost of what times single mails: nothing else may run beside it."""
 PEER_LIMITS = (120, 600)
+LEDGERS = ("sqlite", "postgresql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,9 @@ def all_parts() -> list[Part]:
     return [
         *(Part(row.name, row.cost, partial(run_row, row)) for row in rows),
         Part("neighbours", ALONE, run_neighbours),
-        Part("turns", ALONE, run_turns),
+        Part("turns", ALONE, partial(run_turns, "sqlite")),
+        Part("turns-postgresql", ALONE, partial(run_turns, "postgresql")),
+        *(Part(f"control-{name}", ALONE, partial(run_control, name)) for name in LEDGERS),
         *(
             Part(f"peer-{peer.name}-{limit}", peer.cost, partial(run_peer, peer, limit), peer=True)
             for peer in PEERS

@@ -9,51 +9,80 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from tests.prove import sections
 from tests.prove.matrix import read_matrix
+from tests.prove.saved import SOAK
+from tests.prove.sections import NOT_MEASURED, table_line
 from tests.support.postgresql import PostgresServer
 from tests.support.rabbitmq import RabbitServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from tests.prove.matrix import Row
 
 PAGE = Path(__file__).parents[2] / "docs" / "proof.md"
 _PEER_PINS = PAGE.parents[1] / "requirements-prove.txt"
 _TEMPLATE = Path(__file__).with_name("proof.md.in")
 _NO_RESULT = ("name", "failures")
+_PEERS_HEAD = """\
+| | limit | worst 60 s | of the limit | used | tries a mail | doubled |
+|---|---:|---:|---:|---:|---:|---:|
+"""
 Told = Mapping[str, Any]
 """One result as its process told it: the fields of its dataclass, and ``name``."""
 
 
-def write_page(results: Sequence[Told], minutes: float) -> None:
-    """Write the page anew from the results of a whole run."""
-    PAGE.write_text(page(results, versions(), minutes, datetime.now(UTC)), "utf-8")
+def write_page(page_text: str) -> None:
+    """Write the page anew."""
+    PAGE.write_text(page_text, "utf-8")
 
 
 def page(
-    results: Sequence[Told], programs: Mapping[str, str], minutes: float, when: datetime
+    results: Mapping[str, Told],
+    programs: Mapping[str, str],
+    minutes: float,
+    when: datetime,
+    runs: int = 1,
+    again: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
-    """The page, made of its template and the results."""
-    told = {result["name"]: result for result in results if len(result) > len(_NO_RESULT)}
+    """The page, made of its template and the results.
+
+    Args:
+        results: by their names, in the order of the page.
+        minutes: what the runs took that the results are from.
+        runs: how many that were.
+        again: what had failed before it was measured again, by name.
+    """
+    told = {name: result for name, result in results.items() if len(result) > len(_NO_RESULT)}
     rows, _ = read_matrix()
-    lines = [_row(row.disturbance, row.ledger, row.broker, told.get(row.name)) for row in rows]
-    failed = [result for result in results if result["failures"] and not _is_peer(result)]
+    failed = {
+        name: result["failures"]
+        for name, result in results.items()
+        if result["failures"] and not _is_peer(result)
+    }
+    missing = sum(row.name not in told and row.name not in failed for row in rows)
+    peers = [_peer(result) for result in results.values() if _is_peer(result)]
     return Template(_TEMPLATE.read_text("utf-8")).substitute(
         date=f"{when:%d %B %Y}",
         programs=", ".join(f"{name} {number}" for name, number in programs.items()),
         cores=len(os.sched_getaffinity(0)),
         minutes=f"{minutes:.0f}",
+        runs=f", in {runs} runs" if runs > 1 else "",
         count=len(rows),
-        verdict=_verdict(failed),
-        rows="\n".join(line for line in lines if line),
-        neighbours=_neighbours(told.get("neighbours")),
-        turns=_turns(told.get("turns")),
-        peers="\n".join(_peer(result) for result in results if _is_peer(result)),
+        verdict=_verdict(failed, missing, again or {}),
+        rows="\n".join(_row(row, told.get(row.name), row.name in failed) for row in rows),
+        control=sections.live_control(told),
+        neighbours=sections.neighbours(told.get("neighbours")),
+        turns=sections.turns(told),
+        soak=sections.soak(told.get(SOAK)),
+        peers=_PEERS_HEAD + "\n".join(peers) if peers else NOT_MEASURED,
     )
 
 
@@ -88,30 +117,26 @@ def _is_peer(result: Told) -> bool:
     return "peer" in result
 
 
-def _verdict(failed: Sequence[Told]) -> str:
-    if not failed:
-        return "Every row held."
-    told = "\n".join(
-        f"* `{result['name']}`: {failure}" for result in failed for failure in result["failures"]
-    )
-    return f"**{len(failed)} failed:**\n\n{told}"
+def _verdict(
+    failed: Mapping[str, Sequence[str]], missing: int, again: Mapping[str, Sequence[str]]
+) -> str:
+    but = f" that was measured held; {missing} were not" if missing else " held"
+    verdict = f"**{len(failed)} failed:**\n\n{_listed(failed)}" if failed else f"Every row{but}."
+    before = f"\n\nMeasured again, after these had failed:\n\n{_listed(again)}" if again else ""
+    return verdict + before
 
 
-def _table_line(cells: Iterable[object]) -> str:
-    return f"| {' | '.join(str(cell) for cell in cells)} |"
+def _listed(failures: Mapping[str, Sequence[str]]) -> str:
+    return "\n".join(f"* `{name}`: {one}" for name, some in failures.items() for one in some)
 
 
-def _row(disturbance: str, ledger: str, broker: str, result: Told | None) -> str:
+def _row(row: Row, result: Told | None, failed: bool) -> str:
+    varied = [row.disturbance, f"{row.limit:,}", row.processes, row.ledger, row.broker]
     if result is None:
-        return ""
-    limit, processes = result["name"].split("-")[:2]
-    return _table_line(
+        return table_line([*varied, *["-"] * 7, "failed" if failed else NOT_MEASURED])
+    return table_line(
         [
-            disturbance,
-            f"{int(limit):,}",
-            processes,
-            ledger,
-            broker,
+            *varied,
             result["times"] or "-",
             f"{result['worst']:,}",
             f"{result['used']:.2%}",
@@ -119,13 +144,13 @@ def _row(disturbance: str, ledger: str, broker: str, result: Told | None) -> str
             result["lost"],
             result["doubled"],
             result["unknown"],
-            "failed" if result["failures"] else "held",
+            "failed" if failed else "held",
         ]
     )
 
 
 def _peer(result: Told) -> str:
-    return _table_line(
+    return table_line(
         [
             result["title"],
             f"{result['limit']:,}",
@@ -135,39 +160,6 @@ def _peer(result: Told) -> str:
             f"{result['tries_a_mail']:.1f}",
             result["doubled"],
         ]
-    )
-
-
-def _neighbours(result: Told | None) -> str:
-    if result is None:
-        return "Not measured in this run."
-    names = {
-        "single sends of another company, from the call to the acceptance, p50": (
-            f"{result['idle_p50'] * 1000:.1f} ms",
-            f"{result['beside_p50'] * 1000:.1f} ms",
-        ),
-        "the same, p99": (
-            f"{result['idle_p99'] * 1000:.1f} ms",
-            f"{result['beside_p99'] * 1000:.1f} ms",
-        ),
-        "a third company's batch of 50 at 600 a minute, until the last is accepted": (
-            f"{result['other_batch_alone_seconds']:.2f} s",
-            f"{result['other_batch_beside_seconds']:.2f} s",
-        ),
-    }
-    head = f"| beside {result['waiting']:,} waiting mails | idle | beside them |\n|---|---:|---:|\n"
-    return head + "\n".join(_table_line([name, *values]) for name, values in names.items())
-
-
-def _turns(result: Told | None) -> str:
-    if result is None:
-        return "Not measured in this run."
-    return (
-        f"A had {result['waiting']:,} waiting. B's first mail was accepted"
-        f" {result['first_seconds']:.2f} s after its publishing, and its last"
-        f" {result['last_seconds']:.2f} s after its first, where taking turns makes it"
-        f" {result['fair_seconds']:.1f} s. The worst window under the ceiling held"
-        f" {result['worst']} mails."
     )
 
 

@@ -31,11 +31,7 @@ def run_row(row: Row, root: Path) -> Result:
     """Run one row to its end: three minutes of backlog, then until everything has arrived."""
     with ExitStack() as stack:
         rabbitmq = stack.enter_context(RabbitServer()) if row.broker == "rabbitmq" else None
-        postgresql = None
-        environ = {}
-        if row.ledger == "postgresql":
-            postgresql = stack.enter_context(PostgresServer(durable=True))
-            environ["POSTMETER_LEDGER_URL"] = postgresql.new_database()
+        postgresql, environ = open_ledger(stack, row.ledger)
         slow = row.disturbance == "slow-replies"
         fleet = Fleet(
             root=root / row.name,
@@ -53,6 +49,14 @@ def run_row(row: Row, root: Path) -> Result:
             fleet.reply_timeout = PATIENT
         stack.enter_context(fleet)
         return _run(row, fleet, rabbitmq, postgresql)
+
+
+def open_ledger(stack: ExitStack, ledger: str) -> tuple[PostgresServer | None, dict[str, str]]:
+    """Start the server that a ledger needs, if any; with the variables that name the ledger."""
+    if ledger == "sqlite":
+        return None, {}  # a file in the fleet's folder
+    postgresql = stack.enter_context(PostgresServer(durable=True))
+    return postgresql, {"POSTMETER_LEDGER_URL": postgresql.new_database()}
 
 
 def mails_of(row: Row) -> int:
@@ -138,4 +142,4 @@ def _wait_until_final(fleet: Fleet, seconds: float) -> None:
         time.sleep(0.5)
 
 
-__all__ = ["mails_of", "run_row"]
+__all__ = ["mails_of", "open_ledger", "run_row"]

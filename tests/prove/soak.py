@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, text
 
 from tests.prove.judging import MARGIN, WINDOW_SECONDS, Course, use_of
+from tests.prove.saved import SOAK
 from tests.support.fleet import Company, Fleet
 from tests.support.rabbitmq import MISSING, RabbitServer, unique_prefix
 from worker.demo.figures import worst_window
@@ -90,8 +91,13 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="postmeter-soak-"))
     print(f"{options.minutes:g} minutes; what is written is in {folder}", file=sys.stderr)
     soaked, samples = run_soak(folder, options.minutes)
+    seen = {"samples": [asdict(sample) for sample in samples]}
+    document = json.dumps({"name": SOAK, **asdict(soaked), **seen})
+    results = folder / "soak.json"
+    results.write_text(f"{document}\n", "utf-8")
+    print(f"the page can be made with {results}", file=sys.stderr)
     if options.json:
-        print(json.dumps({**asdict(soaked), "samples": [asdict(sample) for sample in samples]}))
+        print(document)
     else:
         for key, value in asdict(soaked).items():
             print(f"{key:24} {value}")

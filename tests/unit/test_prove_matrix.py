@@ -1,12 +1,10 @@
-"""What ``make prove`` and ``make soak`` run, judge and write: checked without running it."""
+"""What ``make prove`` and ``make soak`` run and judge: checked without running it."""
 
 from __future__ import annotations
 
-import json
 import socket
 import sys
 from collections import Counter
-from datetime import UTC, datetime
 from itertools import combinations, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +13,6 @@ import pytest
 
 from tests.prove.judging import Course, Seen, judge
 from tests.prove.matrix import Row, read_matrix
-from tests.prove.report import page
 from tests.prove.schedule import Schedule, next_to_start
 from tests.prove.soak import LIMIT, Sample, judge_soak, longest_unacknowledged, quarters
 from tests.support.private_server import free_port
@@ -167,53 +164,6 @@ def test_a_schedule_gives_back_what_each_command_said(tmp_path: Path) -> None:
     ended = {one.name: output.strip() for one, output, _ in schedule.run(rows)}
     assert ended == {row.name: row.name for row in rows}
     assert begun == [rows[1].name, rows[0].name]
-
-
-def a_result(name: str, **fields: Any) -> dict[str, Any]:
-    """A row's result as its process tells it."""
-    told = {"name": name, "worst": 600, "used": 0.991, "needed": 0.98, "lost": 0, "doubled": 1}
-    more = {"unknown": 2, "times": 9, "mean_reply_seconds": 0.25, "failures": []}
-    return json.loads(json.dumps({**told, **more, **fields}))  # type: ignore[no-any-return]  # it is what was dumped
-
-
-def write(results: list[dict[str, Any]]) -> str:
-    """The page of some results."""
-    return page(results, {"Python": "3.11"}, 55.4, datetime(2026, 11, 24, tzinfo=UTC))
-
-
-def test_the_page_says_what_was_measured() -> None:
-    """A row, a peer over its limit in bold, the programs and the date; a part that is missing too."""
-    peer = {
-        "name": "peer-x-600",
-        "peer": "x",
-        "title": "X",
-        "limit": 600,
-        "worst": 1124,
-        "used": 0.77,
-        "tries_a_mail": 7.2,
-        "doubled": 0,
-        "failures": [],
-    }
-    text = write([a_result("600-4-kill-sqlite"), peer])
-    assert (
-        "| kill | 600 | 4 | sqlite | rabbitmq | 9 | 600 | 99.10% | 98.00% | 0 | 1 | 2 | held |"
-        in text
-    )
-    assert "| X | 600 | **1,124** | 187% | 77.0% | 7.2 | 0 |" in text
-    assert "Every row held." in text
-    assert "on 24 November 2026: 55 minutes on " in text
-    assert "\nPython 3.11.\n" in text
-    assert "Not measured in this run." in text
-
-
-def test_the_page_begins_with_what_failed() -> None:
-    """A row that failed, and one whose process ended without a word."""
-    failed = a_result("600-4-kill-sqlite", failures=["1 mails never arrived"])
-    silent = {"name": "600-4-kill-postgresql", "failures": ["it ended without a result"]}
-    text = write([failed, silent])
-    assert "**2 failed:**" in text
-    assert "* `600-4-kill-sqlite`: 1 mails never arrived" in text
-    assert "* `600-4-kill-postgresql`: it ended without a result" in text
 
 
 def a_soak(megabytes: list[float], unacknowledged: list[int]) -> list[Sample]:
