@@ -270,9 +270,8 @@ class Pump:
             return False
         taken = self._take(lane, need, [hold.target for hold in holds])
         if not isinstance(taken, Nothing):
-            for claim in taken:
-                self._turns.served(lane)
-                self._in_hand.append(Work(claim, need.settings))
+            self._turns.served(lane, len(taken))
+            self._in_hand.extend(Work(claim, need.settings) for claim in taken)
             return True
         if taken.scope == LEASE:
             self._turns.rest(lane, Level.EVERYTHING, taken.until_steady)

@@ -60,10 +60,14 @@ class Turn:
         self.weight = 1
         self.members = 0
 
-    def use(self) -> None:
-        """Go once, from the present on: what was missed before is not made up for."""
+    def use(self, jobs: int) -> None:
+        """Go with so many jobs, from the present on: what was missed before is not made up for.
+
+        The present is where this turn began, however long it is: one by one, each job would carry
+        it past all others, and with them what their weights have earned.
+        """
         self.round.present = max(self.at, self.round.present)
-        self.at = self.round.present + 1 / self.weight
+        self.at = self.round.present + jobs / self.weight
 
 
 class Spot:
@@ -193,10 +197,10 @@ class Turns:
             spot = spot.first()
         return None if spot is None else spot.lane
 
-    def served(self, lane: Lane) -> None:
-        """Note that a line has had its turn."""
-        self._users[lane].use()
-        self._companies[lane.kind != "batch", lane.company].use()
+    def served(self, lane: Lane, jobs: int = 1) -> None:
+        """Note that a line has had its turn, of so many jobs."""
+        self._users[lane].use(jobs)
+        self._companies[lane.kind != "batch", lane.company].use(jobs)
 
     def rest(self, lane: Lane, level: Level, until: float = math.inf) -> Spot:
         """Let everything that this line has in common with others wait: until then, or ``open``.

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.model import Plan, Simulation
 from worker.ledger.lanes import Lane
+from worker.pace import Limit
+from worker.portions import TURN_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 EACH = pytest.mark.parametrize(
     ("limit", "workers"), [(30, 1), (30, 4), (120, 4), (600, 1), (600, 4)]
@@ -21,7 +28,11 @@ def batch(company: str, user: str = "jane") -> Lane:
 
 
 def under_one_ceiling(
-    limit: int, workers: int, *lanes: Lane, scope: str = CEILING, **weights: int
+    limit: int,
+    workers: int,
+    *lanes: Lane,
+    scope: str = CEILING,
+    weights: Mapping[str, int] = MappingProxyType({}),
 ) -> Simulation:
     """Simulate so many pumps on one ledger, with one limit over all these lines."""
     return Simulation(
@@ -88,7 +99,7 @@ def test_one_users_hundred_thousand_do_not_hold_back_anothers_ten(limit: int, wo
 @EACH
 def test_a_weight_of_three_is_three_mails_for_anothers_one(limit: int, workers: int) -> None:
     """Under the ceiling a company gets its weight's share, however many pumps there are."""
-    simulation = under_one_ceiling(limit, workers, batch("a"), batch("b"), a=3)
+    simulation = under_one_ceiling(limit, workers, batch("a"), batch("b"), weights={"a": 3})
     for company in ("a", "b"):
         simulation.publish(batch(company), 90)
     taken = run_until_taken(simulation, 80)
@@ -112,3 +123,47 @@ def test_what_a_company_may_not_use_goes_to_the_others(workers: int) -> None:
     got = Counter(simulation.taken)
     assert got[small] == pytest.approx(60, abs=3)
     assert got[small] + got[large] >= 0.99 * 360
+
+
+FAST = 6_000
+PORTION = int(TURN_SECONDS / Limit(CEILING, FAST).gap_seconds)
+"""So many mails of a line are taken in one turn at that pace."""
+WEIGHTS = {f"c{n:02}": 1 + n % 4 for n in range(16)}
+AT_6000 = pytest.mark.parametrize("workers", [1, 4])
+
+
+@AT_6000
+def test_at_6000_a_minute_many_lines_get_their_weights_shares(workers: int) -> None:
+    """Sixteen companies of weight 1 to 4 with 1 to 3 users: each its share, but for one turn."""
+    lanes = [
+        batch(company, f"user{user}")
+        for number, company in enumerate(WEIGHTS)
+        for user in range(1 + number % 3)
+    ]
+    simulation = under_one_ceiling(FAST, workers, *lanes, weights=WEIGHTS)
+    for lane in lanes:
+        simulation.publish_many(lane, 500)
+    taken = run_until_taken(simulation, 2_000)
+    of_companies, of_users = Counter(lane.company for lane in taken), Counter(taken)
+    one_turn = workers * PORTION
+    for company, weight in WEIGHTS.items():
+        share = len(taken) * weight / sum(WEIGHTS.values())
+        assert of_companies[company] == pytest.approx(share, abs=one_turn)
+        users = [of_users[lane] for lane in lanes if lane.company == company]
+        assert max(users) - min(users) <= one_turn
+
+
+@AT_6000
+def test_at_6000_a_minute_ten_mails_wait_for_one_turn(workers: int) -> None:
+    """B's ten leave after what each process has in hand of A's, whatever waits behind that."""
+    a, b = batch("a"), batch("b")
+    simulation = under_one_ceiling(FAST, workers, a, b)
+    simulation.publish_many(a, 100_000)
+    run_until_taken(simulation, FAST // 10)
+    simulation.publish(b, 10)
+    for process in simulation.processes:
+        process.pump.pump.nudge(b)
+    taken = run_until_taken(simulation, 10 + 4 * workers * PORTION)
+    last = max(n for n, lane in enumerate(taken) if lane == b)
+    assert Counter(taken)[b] == 10
+    assert last <= 10 + 2 * workers * PORTION

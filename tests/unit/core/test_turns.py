@@ -100,6 +100,18 @@ def test_a_weight_of_three_is_three_turns_for_anothers_one() -> None:
     assert max(b - a for a, b in itertools.pairwise(places)) <= 3
 
 
+def test_a_turn_of_ten_jobs_is_worth_ten() -> None:
+    """Whoever takes ten at once waits as long as for ten turns, and by its weight."""
+    turns = placed(batch("acme"), batch("bear"), batch("core"), acme=3)
+    got: Counter[str] = Counter()
+    for _ in range(500):
+        lane = turns.next()
+        assert lane is not None
+        turns.served(lane, 10)
+        got[lane.company] += 10
+    assert got == {"acme": 3_000, "bear": 1_000, "core": 1_000}
+
+
 def test_users_of_a_company_share_its_turns_by_their_weights() -> None:
     """A user's weight counts among the users of the company, and takes nothing from others."""
     turns = Turns()
