@@ -218,12 +218,15 @@ class Delivery:
         """Not this mail's fault: hold the target, and let the mail wait uncounted."""
         target = str(held.target)
         reason, probe_after_seconds = with_wish(held.reason, held.retry_after_seconds)
+        token = self.ticket.token if target in self.ticket.probes else ""
+        if held.passed_on_seconds and not token:  # another's hold; if cleared, back for no longer
+            probe_after_seconds = held.passed_on_seconds
         await self._recorded(
             partial(
                 self.tools.ledger.hold,
                 target,
                 reason,
-                token=self.ticket.token if target in self.ticket.probes else "",
+                token=token,
                 probe_after_seconds=probe_after_seconds,
             )
         )

@@ -80,6 +80,8 @@ class Held(AttemptError):
     Attributes:
         target: what gets nothing until it works again.
         retry_after_seconds: the server's own wish, where it gave one.
+        passed_on_seconds: for how much longer another mail's failure, which this is, speaks for
+            all; None where the server has told this mail itself.
     """
 
     def __init__(
@@ -90,10 +92,12 @@ class Held(AttemptError):
         reply: Reply | None = None,
         mail_sent: bool = False,
         retry_after_seconds: float | None = None,
+        passed_on_seconds: float | None = None,
     ) -> None:
         super().__init__(reason, reply=reply, mail_sent=mail_sent)
         self.target = target
         self.retry_after_seconds = retry_after_seconds
+        self.passed_on_seconds = passed_on_seconds
 
 
 class Rejected(AttemptError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +12,6 @@ from tests.support.rabbitmq import free_port
 from tests.support.scripted import commands, held, mails_of, postmeter, until, write_company
 from tests.support.smtpd import Delay, SmtpServer
 from worker.ledger.rows import State
-from worker.transports.vanguard import HEEDED_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,9 +107,6 @@ def test_an_answer_holds_its_target(
         assert reply[:3] in held(desk)[target].reason
         assert [t for t in held(desk) if company in t or str(server.port) in t] == [target]
         server.rules.clear()
-        time.sleep(
-            HEEDED_SECONDS + 0.5
-        )  # a failure just met is passed on for so long, clear or not
         postmeter(desk, "holds", "clear", target)
         desk.wait_for(receipt.job_id, State.SENT, timeout_seconds=PATIENCE_SECONDS)
         assert len(mails_of(server, receipt.message_id)) == 1

@@ -42,12 +42,13 @@ class Vanguard:
         """Pass on what the first connection has just met.
 
         Raises:
-            Held: the same again.
+            Held: the same again, with how much longer it is passed on.
         """
         held, until = self._failures.get(key, (None, 0.0))
         if held is None:
             return
-        if self._clock() >= until:
+        left_seconds = until - self._clock()
+        if left_seconds <= 0:
             del self._failures[key]
             return
         raise Held(
@@ -55,6 +56,7 @@ class Vanguard:
             target=held.target,
             reply=held.reply,
             retry_after_seconds=held.retry_after_seconds,
+            passed_on_seconds=left_seconds,
         )
 
     def go(self, key: Key) -> bool:
