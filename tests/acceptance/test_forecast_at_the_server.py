@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(360)]
 
-MAILS = {"beta": 250, "acme": 400}
-"""Under one ceiling of 600 a minute: the last of beta leaves after 50 s, acme's after 65 s."""
-PATIENCE_SECONDS = 170.0
+MAILS = {"beta": 400, "acme": 700}
+"""Under one ceiling of 600 a minute: the last of beta leaves after 80 s, acme's after 110 s."""
+PATIENCE_SECONDS = 240.0
+WITHIN = 0.05
+"""Of the time until then: at least three seconds of these waits."""
 
 
 @pytest.fixture
@@ -86,7 +88,7 @@ def wait_until(true: Any) -> None:
 def test_the_last_of_two_batches_leaves_when_it_was_said(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """Within a tenth of the time until then, and a second: batches, and a job of one."""
+    """Within a twentieth of the time until then: batches, and a job of one."""
     for company in MAILS:
         publish(tmp_path, company)
     ledger = Ledger(f"sqlite:///{tmp_path / 'state' / 'ledger.db'}")
@@ -107,4 +109,5 @@ def test_the_last_of_two_batches_leaves_when_it_was_said(
         moment = datetime.fromisoformat(forecast["leaves_at"]).timestamp()
         print(recipient, round(took, 1), round(moment - asked_at, 1))
         assert (forecast["limit_scope"], forecast["cause"]) == ("all", "limit")
-        assert moment == pytest.approx(left[recipient], abs=0.1 * took + 1.0)
+        assert took >= 60.0, "too short a wait to tell a twentieth of it"
+        assert moment == pytest.approx(left[recipient], abs=WITHIN * took)

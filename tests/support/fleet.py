@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from producers import Email, Producer
 from producers.topology import Topology
-from tests.support.fleet_group import WorkerGroup
+from tests.support.fleet_group import Host, WorkerGroup
 from tests.support.fleet_measured import Measured, measure
 from tests.support.rabbitmq import QUEUE_TYPE, free_port
 from tests.support.smtp_sink import SmtpSink, read_record
@@ -57,6 +57,7 @@ class Fleet:
             processes are divided among them, at least one to each.
         more_environ: further variables of the workers.
         run_by: a command that runs the workers' own, such as one that drops capabilities.
+        hosts: where each group runs, in their order; absent: all here, each by ``run_by``.
     """
 
     root: Path
@@ -76,6 +77,7 @@ class Fleet:
     views: int = 1
     more_environ: dict[str, str] = field(default_factory=dict)
     run_by: tuple[str, ...] = ()
+    hosts: tuple[Host, ...] = ()
     sink: SmtpSink = field(init=False)
     metrics_port: int = field(init=False)
     kills: int = 0
@@ -201,13 +203,14 @@ class Fleet:
                 "POSTMETER_METRICS_PORT": str(free_port()),
                 "POSTMETER_LEDGER_URL": self._ledger_url,
             }
+            host = self.hosts[view] if self.hosts else Host(run_by=self.run_by)
             group = WorkerGroup(
                 self.window_seconds,
                 max(1, self.processes // self.views),
                 self.wait_for_settings_seconds,
-                run_by=self.run_by,
+                run_by=host.run_by,
             )
-            group.start({**self.environ, **(own if view else {})}, self.log)
+            group.start({**self.environ, **(own if view else {}), **host.environ}, self.log)
             self._groups.append(group)
 
     def children(self) -> list[int]:

@@ -6,8 +6,16 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What one group of workers has of its own: variables, and a command that runs it."""
+
+    environ: dict[str, str] = field(default_factory=dict)
+    run_by: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -105,7 +105,7 @@ class Sender:
 
     def _send_on(self) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as post:
-            post.settimeout(5.0)
+            post.settimeout(30.0)
             while not self._stop.is_set():
                 token = uuid.uuid4().hex
                 try:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support import namespaces
+from tests.support.faketime import shifted
 from tests.support.ledger import new_job
 from tests.support.pace_process import Orders
 from tests.support.referee import Referee
@@ -26,15 +26,6 @@ LIMIT = 30
 MAILS = 120
 
 pytestmark = pytest.mark.postgresql
-
-
-def faketime() -> str:
-    """The library that shifts a process's clocks; skips where there is none, but fails in CI."""
-    found = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
-    if found is None:
-        missing = "no libfaketime here (Debian: apt-get install libfaketime)"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
-    return str(found)
 
 
 def fill(ledger: Ledger) -> None:
@@ -58,21 +49,14 @@ def judge(ledger: Ledger, referee: Referee) -> None:
 def test_clocks_half_a_minute_apart_keep_the_bound(postgresql_url: str) -> None:
     """One host 30 s ahead, one 30 s behind, one right: only the database's clock counts."""
     ledger = Ledger(postgresql_url)
-    # The date is shifted, not the steady clock: two hosts' have nothing in common anyway, and the
-    # library would shift its timers' ends too.
-    skewed = {
-        "LD_PRELOAD": faketime(),
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
     fill(ledger)
     with Referee() as referee:
         processes = [
             referee.start(
                 orders(postgresql_url, referee.address, f"w{n}"),
-                environment={**skewed, "FAKETIME": skew} if skew else {},
+                environment=skew,
             )
-            for n, skew in enumerate(("+30s", "-30s", ""))
+            for n, skew in enumerate((shifted("+30s"), shifted("-30s"), {}))
         ]
         referee.wait_for(MAILS, 120.0)
         for process in processes:
