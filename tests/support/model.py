@@ -102,6 +102,7 @@ class Process:
 class Simulation:
     """Run a plan; ``accepted`` is what the server saw, ``struck`` which faults have struck.
 
+    ``left`` is when each mail's first byte left, in its last attempt.
     ``taken`` are the lanes of the jobs that the pumps handed out, in order.
     """
 
@@ -110,6 +111,7 @@ class Simulation:
         self.store = Store()
         self.started = self.store.clock.steady
         self.accepted: list[Acceptance] = []
+        self.left: dict[str, float] = {}
         self.taken: list[Lane] = []
         self.published = 0
         self.struck: Counter[tuple[Step, str]] = Counter()
@@ -273,6 +275,7 @@ class Simulation:
             assert process.name not in self.reaped, "a reaped worker began a job"
             assert claim.job_id not in self.in_data, "two attempts of one job are in DATA"
             self.in_data[claim.job_id] = claim.token
+            self.left[claim.job_id] = self.now
             yield from self._reach(process, Step.BEGUN)
             yield from self._transmit(process, claim, limits)
         process.in_hand.discard(claim.token)
