@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from config.advice import default_user_warnings, user_warnings, warnings
 from config.context import KEYS, SYSTEM_ONLY, Context, assemble
 from config.layer import Layer, Written
-from config.rules import default_user_warnings, errors, user_errors, user_warnings, warnings
+from config.rules import errors, user_errors
 from config.settings import ContextState, Settings
 from config.values import SYSTEM
 

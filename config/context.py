@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from config.company import CompanySettings
 from config.effective import Loser, Provenance
 from config.layer import Layer, Written, shown
-from config.office365 import USER_SETS, smtp_sets
+from config.office365 import USER_SETS, is_of_the_registration, smtp_sets
 from config.system import SystemSettings
 from config.table import Key, keys
 from config.user import UserSettings
@@ -16,6 +16,8 @@ from config.values import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from config.office365 import Preset
 
 KEYS: Final[dict[str, Key]] = {
     key.dotted: key
@@ -125,17 +127,17 @@ def assemble(own: Layer, system: Layer | None) -> Context:
     return Context(own, system, values)
 
 
-def pick_alone(dotted: str, layer: Layer | None, oauth2: Written | None = None) -> Picked:
+def pick_alone(dotted: str, layer: Layer | None, preset: Preset | None = None) -> Picked:
     """What is in force of a key that only one file can have: a user's, or one of the system.
 
     Args:
         dotted: the key.
         layer: that file.
-        oauth2: where OAuth2 was chosen for this mailbox, if it was.
+        preset: who sets the limits of this mailbox beside the user, if anybody does.
     """
     chain = list(_own(layer, dotted)) if layer else []
-    if oauth2 is not None and dotted in USER_SETS:
-        written = Written(USER_SETS[dotted], "oauth2", oauth2.file, dotted)
+    if preset is not None and dotted in USER_SETS:
+        written = Written(USER_SETS[dotted], preset.layer, preset.file, dotted)
         chain.append((written, "the user's own value wins"))
     return _first((*chain, _default(dotted)))
 
@@ -178,9 +180,7 @@ def _replicated(dotted: str, own: Layer, system: Layer | None) -> Iterator[tuple
         why = "replicate_from_system is not on"
     elif dotted == _WEIGHT:
         why = "a weight is the context's own"
-    elif dotted.startswith(_REGISTRATION) and any(
-        key.startswith(_REGISTRATION) for key in own.values
-    ):
+    elif is_of_the_registration(dotted) and any(map(is_of_the_registration, own.values)):
         why = "the company has a [microsoft_365] of its own"
     for written in system.values[dotted]:
         yield Written(written.value, "system", written.file, dotted), why

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from config.fingerprint import fingerprint
+from config.office365 import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from config.registration import Registration
     from config.values import (
         AuthenticationModel,
         Authorisation,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
         TlsMode,
         TransportName,
         TransportSecurity,
+        Uncarried,
     )
 
 
@@ -43,7 +46,8 @@ class Provenance:
     """Where one value comes from.
 
     Attributes:
-        layer: default, system, company, user, environment, or oauth2 (what choosing OAuth2 set).
+        layer: default, system, company, user, environment, or who set it: oauth2, microsoft-365 or
+            office365 (what choosing that login, way or server sets).
         file: the file relative to the tree, or the environment variable; None for a default.
         key: the dotted key, as written in that file.
         losers: what was written elsewhere, weakest last.
@@ -54,6 +58,22 @@ class Provenance:
     key: str
     losers: tuple[Loser, ...] = ()
 
+    @property
+    def source(self) -> str:
+        """Where it is set: ``companies/acme/company.toml [smtp] batch_emails_per_min``."""
+        return source_of(self.layer, self.file, self.key)
+
+
+def source_of(layer: str, file: str | None, key: str) -> str:
+    """Where a value is set, for people; a choice that sets others is named with its file."""
+    if layer == "environment" and file:
+        return file
+    table, _, name = key.rpartition(".")
+    written = f"[{table}] {name}" if table else name
+    if layer in PRESETS:
+        return f"{written}, set by {layer} in {file}"
+    return f"{file} {written}" if file else written
+
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
 class EffectiveSettings:
@@ -61,6 +81,8 @@ class EffectiveSettings:
 
     ``provenance`` has one entry for each attribute that a key stands behind. ``held_reason`` is one
     sentence where a chosen value cannot be served; such a job is held, never sent another way.
+    ``registration`` is there where the way is Microsoft 365, the login is OAuth2, or unknown outcomes
+    are verified.
     """
 
     context: str
@@ -83,6 +105,7 @@ class EffectiveSettings:
     send_batch: str
     send_mailer: str
     transport: TransportName
+    uncarried: Uncarried
 
     allow_cleartext_password: bool
     verify_certificate: bool
@@ -98,7 +121,10 @@ class EffectiveSettings:
     all_batch_emails_per_day: int | None
     mailbox_emails_per_min: int | None
     mailbox_emails_per_day: int | None
+    mailbox_recipients_per_day: int | None
     mailbox_connections: int | None
+    mailbox_recipients_per_email: int | None
+    mailbox_email_mb: int | None
     company_weight: int
     user_weight: int
 
@@ -116,6 +142,7 @@ class EffectiveSettings:
     error_reports_to: tuple[str, ...]
     provenance: Mapping[str, Provenance]
     held_reason: str | None
+    registration: Registration | None = None
 
     def __repr__(self) -> str:
         return f"EffectiveSettings({self.account}, {self.kind} by {self.transport})"
@@ -127,25 +154,36 @@ class EffectiveSettings:
 
     @property
     def server(self) -> str:
-        """``host:port`` (``[v6]:port``), or the empty string where no server is set."""
-        if self.server_address is None:
+        """``host:port`` (``[v6]:port``), or the empty string where no server is set.
+
+        A draft that is a file needs none, so none that is down keeps it. For Microsoft 365 it is
+        Graph's.
+        """
+        if self.transport == "microsoft-365":
+            return "" if self.registration is None else self.registration.graph_server
+        if self.server_address is None or self.transport == "accredo-mailer":
             return ""
         host = f"[{self.server_address}]" if ":" in self.server_address else self.server_address
         return f"{host}:{self.port}"
 
     @property
     def credential(self) -> str:
-        """``acme/jane#<8 hex>``: stands for user name and password, and changes when they do."""
-        password = "" if self.password is None else self.password.get_secret_value()
-        return f"{self.account}#{_fingerprint(self.account, self.username or '', password)}"
+        """``acme/jane#<8 hex>``: stands for user name and password, and changes when they do.
 
+        With OAuth2 and Graph the app registration stands in the password's place.
+        """
+        if self.registration is not None and self.logs_in_by_app:
+            secret = self.registration.key
+        else:
+            secret = "" if self.password is None else self.password.get_secret_value()
+        return f"{self.account}#{fingerprint(self.account, self.username or '', secret)}"
 
-@lru_cache(maxsize=8192)
-def _fingerprint(account: str, username: str, password: str) -> str:
-    """Eight hex digits that no fast dictionary search turns back: they stand in the ledger.
+    @property
+    def logs_in_by_app(self) -> bool:
+        """Whether the way itself needs the app registration; else it is there to verify with."""
+        return self.transport == "microsoft-365" or self.authentication_model == "oauth2"
 
-    The salt makes equal passwords of two accounts look different; the work (about 3 ms, once for
-    each password) is scrypt's, RFC 7914.
-    """
-    salt = f"postmeter\0{account}\0{username}".encode()
-    return hashlib.scrypt(password.encode(), salt=salt, n=2**10, r=8, p=1, dklen=4).hex()
+    @property
+    def mailbox(self) -> str:
+        """The mailbox that OAuth2 and Graph use: the user name, or where there is none, the address."""
+        return self.username or self.address or ""

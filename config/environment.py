@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from config.company import CompanySettings
@@ -37,7 +37,7 @@ class Variable:
     """A variable, or a file of the secrets directory (``file`` is then its path)."""
 
     name: str
-    text: str
+    text: str = field(repr=False)  # it may be a secret
     file: str
     strength: Strength = Strength.ENVIRONMENT
 

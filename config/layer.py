@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,7 +49,7 @@ class Strength(IntEnum):
 class Written:
     """A value as it stands somewhere: ``file`` is a variable's name or a path in the tree."""
 
-    value: Any
+    value: Any = field(repr=False)  # it may be a secret that lost against another
     layer: LayerName
     file: str
     key: str
@@ -61,7 +61,7 @@ class Override:
     """What a variable, or a file of the secrets directory, says of one key."""
 
     key: Key
-    text: str
+    text: str = field(repr=False)  # it may be a secret
     file: str
     strength: Strength
 

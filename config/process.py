@@ -61,6 +61,11 @@ class ProcessSettings(BaseSettings):
     attachments: Path | None = Field(
         default=None, description="The folder of attachments that jobs refer to."
     )
+    login_key_file: Path | None = Field(
+        default=None,
+        description="The key that logins by a device code are encrypted with; the same on every "
+        "host. Else login.key in the state folder.",
+    )
     broker_url: Annotated[SecretStr, AfterValidator(_broker_url)] = Field(
         default=SecretStr("embedded:"),
         description="RabbitMQ (amqp://, amqps://), or embedded: for one machine without it.",
@@ -195,6 +200,12 @@ def ledger_url(process: ProcessSettings) -> str:
         return process.ledger_url.get_secret_value()
     assert process.state is not None, "load sets it"
     return f"sqlite:///{process.state.absolute() / 'ledger.db'}"
+
+
+def login_key_file(process: ProcessSettings) -> Path:
+    """The key of logins: the file that was set, else one in the state folder."""
+    assert process.state is not None, "load sets it"
+    return process.login_key_file or process.state.absolute() / "login.key"
 
 
 def _variable(field: str) -> str:

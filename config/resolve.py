@@ -8,13 +8,16 @@ from config.availability import held
 from config.context import Context, Picked, pick_alone
 from config.effective import EffectiveSettings
 from config.errors import InvalidContext
-from config.rules import microsoft_365_off, oauth2_errors, registered
+from config.office365 import Preset, is_office365
+from config.registration import registration_of
+from config.rules import microsoft_365_off, oauth2_errors, registered, unregistered
 from config.values import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from config.layer import Layer, Written
+    from config.registration import Registration
     from config.values import Kind
 
 OPTION: Final[Mapping[str, str]] = {
@@ -39,6 +42,7 @@ _SMTP: Final = (
 _CONTEXT: Final[Mapping[str, str]] = {
     **{name: f"smtp.{name}" for name in _SMTP},
     "allow_microsoft_365": "web.allow_microsoft_365",
+    "uncarried": "microsoft_365.uncarried",
     "verify_certificate": "tls.verify",
     "ca_file": "tls.ca_file",
     "on_unknown": "delivery.on_unknown",
@@ -60,7 +64,10 @@ _USER: Final = (
     "request_read_receipt",
     "mailbox_emails_per_min",
     "mailbox_emails_per_day",
+    "mailbox_recipients_per_day",
     "mailbox_connections",
+    "mailbox_recipients_per_email",
+    "mailbox_email_mb",
 )
 
 
@@ -74,17 +81,11 @@ def resolve(context: Context, user: Layer, kind: Kind, shared: Layer | None) -> 
         shared: the system's file, which has what all contexts share.
 
     Raises:
-        InvalidContext: the way chosen is Microsoft 365, which is not allowed (any more), or the
-            user's OAuth2 does not go with a variable.
+        InvalidContext: what was chosen needs Microsoft 365, which is not allowed (any more) or has
+            no registration, or the user's OAuth2 does not go with a variable.
     """
     name = user.place.user or ""
     picked = _smtp_of(context, user)
-    oauth2 = context.values["smtp.authentication_model"].written
-    if oauth2.value != "oauth2":
-        oauth2 = picked["authentication_model"].written
-    for attribute in _USER:
-        chosen_by = oauth2 if oauth2.value == "oauth2" else None
-        picked[attribute] = pick_alone(f"email.{attribute}", user, chosen_by)
     picked["user_weight"] = pick_alone("email.weight", user)
     for option in OPTION.values():
         gate = f"mail_options.{option}_allow_user_selection"
@@ -99,11 +100,12 @@ def resolve(context: Context, user: Layer, kind: Kind, shared: Layer | None) -> 
         picked[attribute] = pick_alone(dotted, shared)
 
     way = picked[OPTION[kind]]
-    transport, nothing = _transport(context, kind, way.value)
-    if transport == "microsoft-365" and not context["web.allow_microsoft_365"]:
-        problem = microsoft_365_off(context, way.written, user.place.user)
-        raise InvalidContext(f"{context.id}/{name}", (problem,))
+    transport, nothing = _transport(context, kind, way.value, picked["server_address"].value)
+    preset = _preset(context, transport, way, picked)
+    for attribute in _USER:
+        picked[attribute] = pick_alone(f"email.{attribute}", user, preset)
     values = {attribute: each.value for attribute, each in picked.items()}
+    app = _registration(context, transport, way, picked["authentication_model"], user.place.user)
     return EffectiveSettings(
         context=context.id,
         company=None if context.id == SYSTEM else context.id,
@@ -111,9 +113,54 @@ def resolve(context: Context, user: Layer, kind: Kind, shared: Layer | None) -> 
         kind=kind,
         transport=transport,
         provenance={attribute: each.provenance() for attribute, each in picked.items()},
-        held_reason=nothing or _held_reason(context, kind, transport, picked),
+        held_reason=nothing
+        or _held_reason(context, kind, transport, picked)
+        or (_no_mailbox(user, picked) if app else None),
+        registration=app,
         **values,
     )
+
+
+def _preset(
+    context: Context, transport: str, way: Picked, picked: Mapping[str, Picked]
+) -> Preset | None:
+    """The choice that sets the mailbox's limits, if one was made: of the way, the login, the server.
+
+    A user who stays with Basic in a context of OAuth2 uses the same server, with the same limits.
+    """
+    if transport == "microsoft-365":
+        allowed = context.values["web.allow_microsoft_365"].written
+        return Preset("microsoft-365", way.written.file or allowed.file)
+    for model in (context.values["smtp.authentication_model"], picked["authentication_model"]):
+        if model.value == "oauth2":
+            return Preset("oauth2", model.written.file)
+    server = picked["server_address"]
+    if transport == "smtp" and is_office365(server.value):
+        return Preset("office365", server.written.file)
+    return None
+
+
+def _registration(
+    context: Context, transport: str, way: Picked, model: Picked, user: str | None
+) -> Registration | None:
+    """The app registration that the way needs, or the look into Sent Items, if one does.
+
+    Raises:
+        InvalidContext: there is none (any more), or Microsoft 365 is not allowed.
+    """
+    by_graph = transport == "microsoft-365"
+    unknown = context.values["delivery.on_unknown"]
+    by_oauth2, verifies = model.value == "oauth2", unknown.value == "verify"
+    if not by_graph and (transport != "smtp" or not (by_oauth2 or verifies)):
+        return None
+    choice = (way if by_graph else unknown if verifies else model).written
+    if (by_graph or verifies) and not context["web.allow_microsoft_365"]:
+        wrong = microsoft_365_off(context, choice, user)
+    elif not registered(context):
+        wrong = unregistered(context, choice, user)
+    else:
+        return registration_of(context.__getitem__)
+    raise InvalidContext(f"{context.id}/{user}", (wrong,))
 
 
 def _smtp_of(context: Context, user: Layer) -> dict[str, Picked]:
@@ -176,13 +223,19 @@ def _joined(written: Written, value: Any) -> Written:
     return type(written)(value, written.layer, written.file, written.key, written.strength)
 
 
-def _transport(context: Context, kind: Kind, way: str) -> tuple[Any, str | None]:
-    """The way with ``autodetect`` resolved, and a sentence where nothing can be detected."""
+def _transport(
+    context: Context, kind: Kind, way: str, server: str | None
+) -> tuple[Any, str | None]:
+    """The way with ``autodetect`` resolved, and a sentence where nothing can be detected.
+
+    Args:
+        server: the SMTP server in force, be it what the user's OAuth2 sets.
+    """
     if way != "autodetect":
         return way, None
     if kind == "compose":
         return "accredo-mailer", None
-    if context["smtp.server_address"] is not None:
+    if server is not None:
         return "smtp", None
     if context["web.allow_microsoft_365"] and registered(context):
         return "microsoft-365", None
@@ -198,16 +251,16 @@ def _held_reason(
 ) -> str | None:
     """Why this job cannot be delivered by this version as it is set, in one sentence."""
     option = OPTION[kind]
-    sentences = [_sentence(option, transport, picked[option])]
-    if transport == "smtp":
-        if picked["server_address"].value is None:
-            file, way = context.own.place.file, f"mail_options.{option} = {transport}"
-            sentences.append(f"{file}: {way} needs smtp.server_address, which is not written")
-        sentences += [
-            _sentence(name, picked[name].value, picked[name])
-            for name in ("authentication_model", "transport_security", "on_unknown")
-        ]
-    return next(filter(None, sentences), None)
+    if transport == "smtp" and picked["server_address"].value is None:
+        way = f"{context.own.place.file}: mail_options.{option} = {transport}"
+        return f"{way} needs smtp.server_address, which is not written"
+    return _sentence(option, transport, picked[option])
+
+
+def _no_mailbox(user: Layer, picked: Mapping[str, Picked]) -> str | None:
+    if picked["username"].value or picked["address"].value:
+        return None
+    return f"{user.place.file}: email.username is missing: it names the mailbox to send from"
 
 
 def _sentence(name: str, value: str, picked: Picked) -> str | None:

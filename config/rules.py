@@ -1,17 +1,18 @@
-"""Rules between keys: what contradicts another key, and what works but should be known."""
+"""Rules between keys: what contradicts another key, and which values are held."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from config.availability import held
 from config.context import KEYS, Context
 from config.errors import Problem
 from config.layer import shown
-from config.office365 import MAILBOX_EMAILS_PER_MIN, SMTP_HOSTS
+from config.office365 import is_of_the_registration
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from config.context import Picked
     from config.layer import Layer, Written
@@ -25,17 +26,28 @@ _GRANT_NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "device-code": ("tenant_id", "client_id"),
 }
 _CLOUD_NEEDS: Final = ("authority_url", "graph_url", "smtp_host")
+_WRITTEN_AS: Final = {"client_secret": "client_secret_file"}
+"""The key that is better written than the one that must have a value."""
 
 
 def registered(context: Context) -> bool:
     """Whether Microsoft 365 knows the context's application."""
-    grant = context.values["microsoft_365.grant"]
-    written = any(
-        picked.written.layer != "default"
-        for dotted, picked in context.values.items()
-        if dotted.startswith("microsoft_365.")
-    )
-    return written and all(context[f"microsoft_365.{name}"] for name in _GRANT_NEEDS[grant.value])
+    return bool(_written(context)) and not _missing(context)
+
+
+def _written(context: Context) -> list[Written]:
+    """What is written of an app registration."""
+    picked = (each for dotted, each in context.values.items() if is_of_the_registration(dotted))
+    return [each.written for each in picked if each.written.layer != "default"]
+
+
+def _missing(context: Context) -> dict[str, str]:
+    """The keys that an app registration lacks, each with the value that needs it."""
+    grant, cloud = context["microsoft_365.grant"], context["microsoft_365.cloud"]
+    needed = dict.fromkeys(_GRANT_NEEDS[grant], f"grant = {grant}")
+    if cloud == "custom":
+        needed |= dict.fromkeys(_CLOUD_NEEDS, "cloud = custom")
+    return {name: why for name, why in needed.items() if not context[f"microsoft_365.{name}"]}
 
 
 def errors(context: Context) -> Iterator[Problem]:
@@ -48,31 +60,84 @@ def errors(context: Context) -> Iterator[Problem]:
         yield _at(context, server.written, "smtp.transport_security", what)
     if security.value == "none":
         yield from _without_tls(context)
-    if context["smtp.authentication_model"] == "oauth2":
+    model = values["smtp.authentication_model"].written
+    if model.value == "oauth2":
         yield from oauth2_errors(context, values)
+        yield from _never_registered(context, model)
     for name in _CHOICES:
         choice = values[f"mail_options.{name}"].written
         if choice.layer != "default" and choice.value == "smtp" and server.value is None:
-            yield _about(context, choice, "needs smtp.server_address, which is not written")
-        if choice.value == "microsoft-365" and not context["web.allow_microsoft_365"]:
-            yield microsoft_365_off(context, choice, None)
+            yield about(context, choice, "needs smtp.server_address, which is not written")
+        if choice.value == "microsoft-365":
+            yield from _microsoft_365(context, choice)
+    unknown = values["delivery.on_unknown"].written
+    if unknown.value == "verify":  # it looks in Sent Items, which only Graph can
+        yield from _microsoft_365(context, unknown)
+    uncarried = values["microsoft_365.uncarried"].written
+    if uncarried.value == "smtp" and server.value is None:
+        yield about(context, uncarried, "needs smtp.server_address, which is not written")
     yield from _registration(context)
+
+
+def _registration(context: Context) -> Iterator[Problem]:
+    """What is missing of an app registration that was begun."""
+    for written in _written(context)[:1]:
+        for name, reason in _missing(context).items():
+            yield _at(context, written, f"microsoft_365.{name}", f"missing: {reason} needs it")
 
 
 def user_errors(context: Context, user: Layer) -> Iterator[Problem]:
     """What a user's file has that the context does not allow, even where its gate is closed."""
-    for name in _CHOICES:
-        for choice in user.values.get(f"email.{name}", ())[:1]:
+    name = user.place.user
+    for option in _CHOICES:
+        gate = context[f"mail_options.{option}_allow_user_selection"]
+        for choice in user.values.get(f"email.{option}", ())[:1]:
             if choice.value == "microsoft-365" and not context["web.allow_microsoft_365"]:
-                yield microsoft_365_off(context, choice, user.place.user)
+                yield microsoft_365_off(context, choice, name)
+            elif choice.value == "microsoft-365" and gate and not registered(context):
+                yield unregistered(context, choice, name)
+    if context["smtp.authentication_model"] == "oauth2" or not context["smtp.allow_user_override"]:
+        return
+    for model in user.values.get("email.authentication_model", ())[:1]:
+        if model.value == "oauth2":
+            for problem in oauth2_errors(context, context.with_oauth2_by(model)):
+                yield replace(problem, user=name)
+            if not registered(context):
+                yield unregistered(context, model, name)
 
 
 def microsoft_365_off(context: Context, choice: Written, user: str | None) -> Problem:
-    """The one line for a choice of Microsoft 365 where it is not allowed; names both keys."""
+    """The one line for what needs Microsoft 365 where it is not allowed; names both keys."""
     off = context.values["web.allow_microsoft_365"].written
     where = off.file or context.own.place.file
-    what = f'"microsoft-365" needs web.allow_microsoft_365 = true in {where}'
-    return Problem(context.id, user, choice.file or context.own.place.file, choice.key, what)
+    return _needs(context, choice, user, f"web.allow_microsoft_365 = true in {where}")
+
+
+def unregistered(context: Context, choice: Written, user: str | None) -> Problem:
+    """The one line for what needs an app registration where there is none; names what is missing."""
+    *most, last = (_WRITTEN_AS.get(name, name) for name in _missing(context))
+    names = f"{', '.join(most)} and {last}" if most else last
+    what = f"{names} of [microsoft_365] in {context.own.place.file}"
+    return _needs(context, choice, user, what)
+
+
+def _needs(context: Context, choice: Written, user: str | None, what: str) -> Problem:
+    file = choice.file or context.own.place.file
+    return Problem(context.id, user, file, choice.key, f'"{choice.value}" needs {what}')
+
+
+def _microsoft_365(context: Context, choice: Written) -> Iterator[Problem]:
+    """What a choice that goes through Graph lacks."""
+    if not context["web.allow_microsoft_365"]:
+        yield microsoft_365_off(context, choice, None)
+    else:
+        yield from _never_registered(context, choice)
+
+
+def _never_registered(context: Context, choice: Written) -> Iterator[Problem]:
+    """An app registration that was not even begun; of one that was, what is missing is named."""
+    if not _written(context):
+        yield unregistered(context, choice, None)
 
 
 def oauth2_errors(context: Context, values: Mapping[str, Picked]) -> Iterator[Problem]:
@@ -88,52 +153,7 @@ def oauth2_errors(context: Context, values: Mapping[str, Picked]) -> Iterator[Pr
     for dotted, (refused, what) in wrong.items():
         written = values[dotted].written
         if written.value in refused:
-            yield _about(context, written, f"authentication_model = oauth2 {what}")
-
-
-def warnings(context: Context) -> Iterator[Problem]:
-    """What works in a context but should be known."""
-    values = context.values
-    for dotted, dangerous, what in (
-        ("tls.verify", False, "anyone on the way can read mail and password"),
-        ("smtp.allow_cleartext_password", True, "passwords may cross the network readable"),
-        ("smtp.transport_security", "tls1.0", "broken since 2011; use it for old devices only"),
-        ("smtp.transport_security", "tls1.1", "broken since 2011; use it for old devices only"),
-    ):
-        written = values[dotted].written
-        if written.value == dangerous and written.layer != "default":
-            yield _about(context, written, what)
-    if context["smtp.authentication_model"] == "oauth2":
-        server, rate = values["smtp.server_address"], values["smtp.batch_emails_per_min"]
-        if server.value not in {*SMTP_HOSTS.values(), context["microsoft_365.smtp_host"]}:
-            yield _about(context, server.written, "oauth2 is for Office 365; this host is not its")
-        if rate.value is not None and rate.value > MAILBOX_EMAILS_PER_MIN:
-            what = f"Office 365 takes {MAILBOX_EMAILS_PER_MIN} a minute from one mailbox"
-            yield _about(context, rate.written, what)
-
-
-def default_user_warnings(context: Context, users: Collection[str]) -> Iterator[Problem]:
-    """A default user who is not there (yet): jobs without a user would not find anyone."""
-    written = context.values["smtp.default_user"].written
-    if written.value is not None and written.value not in users:
-        yield _about(context, written, f"{context.id} has no such user")
-
-
-def user_warnings(context: Context, user: Layer) -> Iterator[Problem]:
-    """What works for a user but should be known."""
-    models = [each.value for each in user.values.get("email.authentication_model", ())[:1]]
-    oauth2 = "oauth2" in {*models, context["smtp.authentication_model"]}
-    for rate in user.values.get("email.mailbox_emails_per_min", ())[:1]:
-        if oauth2 and rate.value > MAILBOX_EMAILS_PER_MIN:
-            what = f"Office 365 takes {MAILBOX_EMAILS_PER_MIN} a minute from one mailbox"
-            yield user.place.problem(rate.key, f"{rate.value}: {what}", file=rate.file)
-    needed = {"required": ("username", "password"), "optional": ("username",), "none": ()}
-    if context["smtp.server_address"] and context["smtp.authentication_model"] == "basic":
-        authorisation = context["smtp.authorisation"]
-        for name in needed[authorisation]:
-            if f"email.{name}" not in user.values:
-                what = f'missing, and smtp.authorisation is "{authorisation}": the account is held'
-                yield user.place.problem(f"email.{name}", what)
+            yield about(context, written, f"authentication_model = oauth2 {what}")
 
 
 def held_values(context: Context) -> Iterator[Problem]:
@@ -165,28 +185,13 @@ def _without_tls(context: Context) -> Iterator[Problem]:
             "transport_security = none would send passwords readable: choose another, or "
             "write allow_cleartext_password = true"
         )
-        yield _about(context, login, what)
+        yield about(context, login, what)
     if mode.value != "auto":
-        yield _about(context, mode, "transport_security = none has no TLS: write auto")
+        yield about(context, mode, "transport_security = none has no TLS: write auto")
 
 
-def _registration(context: Context) -> Iterator[Problem]:
-    """What is missing of an app registration that was begun."""
-    table = {
-        dotted.rpartition(".")[2]: picked
-        for dotted, picked in context.values.items()
-        if dotted.startswith("microsoft_365.")
-    }
-    written = [picked.written for picked in table.values() if picked.written.layer != "default"]
-    grant, cloud = table["grant"].value, table["cloud"].value
-    needed = [(name, f"grant = {grant}") for name in _GRANT_NEEDS[grant]]
-    needed += [(name, "cloud = custom") for name in _CLOUD_NEEDS if cloud == "custom"]
-    for name, reason in needed:
-        if written and not table[name].value:
-            yield _at(context, written[0], f"microsoft_365.{name}", f"missing: {reason} needs it")
-
-
-def _about(context: Context, written: Written, what: str) -> Problem:
+def about(context: Context, written: Written, what: str) -> Problem:
+    """One line on a value of a context: file, key, value, and what is to be said of it."""
     value: Any = shown(KEYS[written.key], written.value)
     return _at(context, written, written.key, f"{value}: {what}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from typing import TYPE_CHECKING, Final
 
@@ -26,17 +27,25 @@ def signature(path: Path) -> Signature | None:
 
 def open_to_others(path: Path) -> bool:
     """Whether group or others may read the file."""
-    return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+    return _is_open(path.stat().st_mode)
+
+
+def _is_open(mode: int) -> bool:
+    return bool(mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
 class Files:
     """Reads the files that one settings file points at.
 
+    Args:
+        mounted: the secrets directory, whose modes the platform decides.
+
     Attributes:
         seen: each path that was asked for, with its signature from before it was read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, mounted: Path | None = None) -> None:
+        self._mounted = mounted
         self.seen: dict[Path, Signature | None] = {}
 
     def secret(self, path: Path) -> str:
@@ -45,8 +54,8 @@ class Files:
         Raises:
             ValueError: it cannot be read, is empty, or group or others may read it too.
         """
-        text = self._text(path)
-        if open_to_others(path):
+        text, others = self._read(path)
+        if others:
             raise ValueError(
                 "others can read this file: chmod 600, or mount it as POSTMETER_SECRETS"
             )
@@ -58,26 +67,43 @@ class Files:
         Raises:
             ValueError: it cannot be read or is empty.
         """
-        return self._text(path)
+        return self._read(path)[0]
 
     def certificates(self, path: Path) -> None:
-        """Check that the file holds certificates in PEM form.
+        """Check that the file holds certificates in PEM form; with a private key it is a secret.
 
         Raises:
-            ValueError: it does not.
+            ValueError: it does not; or it holds a private key too, group or others can read it, and
+                it does not lie in the secrets directory.
         """
-        if "-----BEGIN CERTIFICATE-----" not in self._text(path, limit=None):
+        text, others = self._read(path, limit=None)
+        if "-----BEGIN CERTIFICATE-----" not in text:
             raise ValueError("this file holds no certificate in PEM form")
+        if "PRIVATE KEY-----" in text and others and not self._is_mounted(path):
+            raise ValueError(
+                "it holds a private key that others can read: chmod 600, or put it into the folder"
+                " POSTMETER_SECRETS"
+            )
 
     def exposed(self, path: Path) -> bool:
         """Whether group or others may read a settings file."""
         self.seen[path] = signature(path)
         return self.seen[path] is not None and open_to_others(path)
 
-    def _text(self, path: Path, limit: int | None = _MAX_SECRET_BYTES) -> str:
+    def _is_mounted(self, path: Path) -> bool:
+        """Whether the file lies in the secrets directory, wherever a link to it may lie."""
+        folder = self._mounted
+        if folder is None or not folder.is_dir():
+            return False
+        return path.resolve().is_relative_to(folder.resolve())
+
+    def _read(self, path: Path, limit: int | None = _MAX_SECRET_BYTES) -> tuple[str, bool]:
+        """What the file holds, and whether group or others may read that very file too."""
         self.seen[path] = signature(path)
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                content = file.read()
         except OSError as error:
             raise ValueError(f"cannot read this file ({error.strerror})") from None
         if limit is not None and len(content) > limit:
@@ -88,4 +114,4 @@ class Files:
             raise ValueError("this file is not UTF-8 text") from None
         if not text:
             raise ValueError("this file is empty")
-        return text
+        return text, _is_open(mode)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from config.errors import (
     InvalidContext,
@@ -12,18 +13,20 @@ from config.errors import (
     Problem,
     UnknownCompany,
     UnknownUser,
+    Unresolved,
 )
+from config.linter import lint
+from config.registration import registration_of
 from config.resolve import resolve
-from config.rules import held_values, user_held_values
-from config.values import SYSTEM
+from config.rules import held_values, registered, user_held_values
+from config.values import SYSTEM, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from config.context import Context
     from config.effective import EffectiveSettings
     from config.layer import Layer
-    from config.values import Kind
 
 _NAMED = 3
 
@@ -111,9 +114,22 @@ class Settings:
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        """What works but should be known."""
+        """What works but should be known; told when asked, since every user is resolved for it."""
         states = [self._states[context] for context in self.contexts()]
-        return tuple(each for state in states for each in (*state.warnings, *state.user_warnings))
+        told = [each for state in states for each in (*state.warnings, *state.user_warnings)]
+        return tuple(dict.fromkeys([*told, *lint(self._in_force())]))
+
+    @property
+    def context_warnings(self) -> tuple[Problem, ...]:
+        """What works in a whole context but is dangerous: cheap to tell, so each start says it."""
+        return tuple(each for name in self.contexts() for each in self._states[name].warnings)
+
+    def _in_force(self) -> Iterator[EffectiveSettings]:
+        """What is in force for every user and every kind of job, as far as it can be told."""
+        for context in self.contexts():
+            for user, kind in itertools.product(self.users(context), get_args(Kind)):
+                with contextlib.suppress(Unresolved):
+                    yield self.resolve(None if context == SYSTEM else context, user, kind)
 
     @property
     def held(self) -> tuple[Problem, ...]:
@@ -127,6 +143,13 @@ class Settings:
                 if user is not None:
                     found.update(dict.fromkeys(user_held_values(user)))
         return tuple(found)
+
+    def registration_keys(self) -> frozenset[str]:
+        """The key of every app registration in force, as holds name it."""
+        currents = (self._states[context].current for context in self.contexts())
+        return frozenset(
+            registration_of(each.__getitem__).key for each in currents if each and registered(each)
+        )
 
     def default_user(self, context: str) -> str | None:
         """Whose Email tab a job of this context gets that names no user."""

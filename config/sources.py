@@ -184,7 +184,7 @@ class Source:
             and all(signature(path) == seen for path, seen in kept.seen.items())
         ):
             return kept
-        files = Files()
+        files = Files(self._secrets)
         files.seen[place.path] = signature(place.path)
         layer = _decode(place, overrides, files)
         if kept and kept.layer == layer:

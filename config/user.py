@@ -10,10 +10,12 @@ from config.values import (  # noqa: TC001 - pydantic reads the annotations
     Addresses,
     AuthenticationModel,
     Compose,
+    EmailMb,
     Line,
     MailFormat,
     PerDay,
     PerMinute,
+    Recipients,
     SendBatch,
     Senders,
     SendMailer,
@@ -131,7 +133,7 @@ class Email(Table):
     mailbox_emails_per_min: PerMinute | None = Field(
         default=None,
         description="The most emails in any minute through this mailbox, batch and single. Absent: "
-        "no limit; `oauth2` sets 30.",
+        "no limit; Office 365 sets 30.",
         examples=[25],
     )
     mailbox_emails_per_day: PerDay | None = Field(
@@ -140,13 +142,33 @@ class Email(Table):
         "Absent: no limit.",
         examples=[10_000],
     )
+    mailbox_recipients_per_day: PerDay | None = Field(
+        default=None,
+        description="The most recipients in any 24 hours through this mailbox, batch and single: "
+        "an email to three counts three. Absent: no limit; Office 365 sets 10000.",
+        examples=[10_000],
+    )
     mailbox_connections: int | None = Field(
         default=None,
         ge=1,
         le=1000,
-        description="The most connections at a time with this mailbox. Absent: no limit of its "
-        "own; `oauth2` sets 3.",
+        description="The most connections, or requests to Graph, at a time with this mailbox. "
+        "Absent: no limit of its own; Office 365 sets 3.",
         examples=[3],
+    )
+    mailbox_recipients_per_email: Recipients | None = Field(
+        default=None,
+        description="The most recipients of one email through this mailbox; one with more is "
+        "refused. Absent: no limit of its own; Office 365 sets 500, and its administrator can "
+        "allow up to 1000.",
+        examples=[500],
+    )
+    mailbox_email_mb: EmailMb | None = Field(
+        default=None,
+        description="The largest email through this mailbox, in MB of 1048576 bytes as it crosses "
+        "the network (attachments grow by a third); a larger one is refused. Absent: no limit of "
+        "its own; Office 365 sets 35, and its administrator can allow up to 150.",
+        examples=[35],
     )
     allowed_from: Senders = Field(
         default=(),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 Kind = Literal["send", "batch", "compose"]
-LayerName = Literal["default", "oauth2", "system", "company", "user", "environment"]
+LayerName = Literal[
+    "default", "oauth2", "microsoft-365", "office365", "system", "company", "user", "environment"
+]
 Authorisation = Literal["none", "required", "optional"]
 TransportSecurity = Literal["none", "ssl", "tls1.0", "tls1.1", "tls1.2", "tls1.3", "tls"]
 TlsMode = Literal["auto", "starttls", "implicit"]
@@ -28,6 +31,7 @@ Pace = Literal["even", "burst"]
 MailFormat = Literal["html", "plain"]
 Grant = Literal["client-secret", "certificate", "managed-identity", "device-code"]
 Cloud = Literal["global", "us-gov", "us-dod", "china", "custom"]
+Uncarried = Literal["refuse", "smtp"]
 
 SYSTEM: Final = "_system"
 """The id of the context that is no company's."""
@@ -75,6 +79,20 @@ def _host(text: str) -> str:
     return bare
 
 
+def _https(text: str) -> str:
+    """The address of a service: ``https://host``, with a port or a path or without."""
+    try:
+        parts = urlsplit(text)
+        extra = parts.query or parts.fragment or parts.username is not None
+        _host(parts.hostname or "")
+        wrong = parts.scheme != "https" or extra or parts.port == 0 or text.split() != [text]
+    except ValueError:
+        wrong = True
+    if wrong:
+        raise ValueError('write an https address, such as "https://login.example.nz"')
+    return text
+
+
 def _domain(text: str) -> str:
     if not _HOST.fullmatch(text):
         raise ValueError("write the domain after the @")
@@ -117,6 +135,8 @@ Host = Annotated[str, AfterValidator(_host)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
 PerDay = Annotated[int, Field(ge=1, le=1_000_000)]
+Recipients = Annotated[int, Field(ge=1, le=100_000)]
+EmailMb = Annotated[int, Field(ge=1, le=1000)]
 Weight = Annotated[int, Field(ge=1, le=1000)]
 Seconds = Annotated[float, BeforeValidator(duration_seconds)]
 Address = Annotated[str, AfterValidator(_address)]
@@ -127,3 +147,4 @@ Senders = Annotated[
 UserId = Annotated[str, AfterValidator(_user_id)]
 Line = Annotated[str, Field(min_length=1, max_length=998), AfterValidator(_one_line)]
 """Text on one line, no longer than a line of a mail (RFC 5322 2.1.1)."""
+HttpsUrl = Annotated[Line, AfterValidator(_https)]

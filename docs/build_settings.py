@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 PATH: Final = Path(__file__).resolve().parent / "settings.md"
+TESTS: Final = PATH.with_name("settings_tests.toml")
+_MODELS: Final = (SystemSettings, CompanySettings, UserSettings)
 
 _HEAD: Final = """\
 # Settings
@@ -54,11 +57,22 @@ Ids are folder and file names: `a-z`, `0-9`, then also `_` and `-`, for users al
 separate; a company copies what it leaves out only with `replicate_from_system = true` (the table
 `[microsoft_365]` as a whole, so that one tenant's secret never goes to another). A user's choice
 counts where its gate is open. `authentication_model = "oauth2"` replaces defaults and replicated
-values; keys written in the same file win.
+values; keys written in the same file win. Where it, or `microsoft-365`, is the way of a mail, or SMTP
+to a server of Office 365 with whatever login (`smtp.office365.com` and the like; a relay is none), the
+mailbox has the limits of Exchange Online, unless the user's file says otherwise: 30 emails a minute,
+10,000 recipients a day, 3 connections at a time, 500 recipients and 35 MB in one email. An email
+that is over the last two is refused before anything is connected to. `settings explain` shows who
+set each of them: `oauth2`, `microsoft-365`, or the server's choice, `office365`.
+
+**What will not work with Office 365** is known to `settings check`: it warns of limits above the
+provider's, of users who share one mailbox, of Basic authentication, which ends, of TLS 1.0 and 1.1,
+and of implicit TLS. What needs Microsoft 365 without `allow_microsoft_365`, or without an app
+registration in `[microsoft_365]`, is an error that names the missing keys.
 
 **Secrets** stand in the file (a warning, if others can read it), in a file beside it
-(`password_file`; refused if group or others can read it), in a file of the folder
-`POSTMETER_SECRETS` that is named like the variable, or in the variable.
+(`password_file`, `client_secret_file`; refused if group or others can read it), in a file of the
+folder `POSTMETER_SECRETS` that is named like the variable, or in the variable. A certificate's file
+with a private key is refused in the same way, unless it lies in that folder, under any name.
 
 **Variables** have the id in capitals, with `-` and `.` as `_`. A `POSTMETER_` variable that means
 nothing, or two things, is an error. The names below stand for the company `acme` and its user
@@ -87,6 +101,7 @@ def document() -> str:
         *_tables(keys(UserSettings), "acme", "jane"),
         *_held(),
         *_process(),
+        *_shown(),
     ]
     return "\n".join(parts)
 
@@ -138,6 +153,40 @@ def _process() -> Iterator[str]:
         text = "" if shown is None or shown == "" else f"`{str(shown).lower()}`"
         yield f"| `POSTMETER_{name.upper()}` | {text} | {field.description} |"
     yield ""
+
+
+def values(key: Key) -> tuple[str, ...]:
+    """The values of a key that have a test each; ``any`` where it has no list of them."""
+    return ("true", "false") if key.annotation is bool else key.choices or ("any",)
+
+
+def shown_by() -> dict[str, dict[str, str]]:
+    """Which test shows what a value does, by key and value."""
+    return tomllib.loads(TESTS.read_text(encoding="utf-8"))
+
+
+def _shown() -> Iterator[str]:
+    yield "## What each value does, and the test that shows it\n"
+    yield (
+        "Tests are named by their file below `tests/`, their function and, where it runs through many\n"
+        "rows, the row. What is **held** needs a desktop, and its test shows that it waits with the\n"
+        "sentence above. For the SMTP matrix the server's own log is the witness.\n"
+    )
+    every = {key.dotted: key for model in _MODELS for key in keys(model)}
+    named = shown_by()
+    for table, group in itertools.groupby(
+        (key for key in every.values() if key.dotted in named),
+        key=lambda key: key.dotted.rpartition(".")[0],
+    ):
+        yield f"### Tests of [{table}]\n" if table else "### Tests of company.toml\n"
+        yield "| key | on the page | value | test |"
+        yield "|---|---|---|---|"
+        for key in group:
+            for value, test in named[key.dotted].items():
+                held = "**held**: " if (_name(key), value) in HELD else ""
+                shown = f"`{value}`" if value != "any" else f"any: {key.range}"
+                yield f"| `{_name(key)}` | {key.page} | {shown} | {held}`{test}` |"
+        yield ""
 
 
 def _name(key: Key) -> str:

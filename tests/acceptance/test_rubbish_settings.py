@@ -13,27 +13,27 @@ if TYPE_CHECKING:
 ROBOT = '[email]\naddress = "robot@acme.example"\n'
 MENDED = "replicate_from_system = true\n"
 DESKTOP = "needs a worker on the user's Windows desktop, which this version does not have"
-DRAFT = "would leave a draft, which this version does not do"
-INSTEAD = 'publish the email with kind "send" instead'
 UNSERVED = [
-    ("", "compose", f'default: mail_options.compose = "accredo-mailer" {DRAFT}; {INSTEAD}'),
+    (
+        '[mail_options]\ncompose = "simple-mapi"\n',
+        "compose",
+        '{file}: mail_options.compose = "simple-mapi" '
+        + DESKTOP
+        + '; write "accredo-mailer" or "microsoft-365"',
+    ),
     (
         '[mail_options]\nsend_mailer = "outlook"\n',
         "send",
-        '{file}: mail_options.send_mailer = "outlook" ' + DESKTOP + '; write "smtp"',
+        '{file}: mail_options.send_mailer = "outlook" '
+        + DESKTOP
+        + '; write "smtp" or "microsoft-365"',
     ),
     (
         '[mail_options]\nsend_batch = "full-mapi"\n',
         "batch",
-        '{file}: mail_options.send_batch = "full-mapi" ' + DESKTOP + '; write "smtp"',
-    ),
-    (
-        '[smtp]\ntransport_security = "tls1.0"\n',
-        "send",
-        (
-            '{file}: smtp.transport_security = "tls1.0" is not served by this version;'
-            ' write "tls1.2", "tls1.3" or "tls"'
-        ),
+        '{file}: mail_options.send_batch = "full-mapi" '
+        + DESKTOP
+        + '; write "smtp" or "microsoft-365"',
     ),
     (
         'replicate_from_system = false\n[smtp]\ndefault_user = "robot"\n',
@@ -94,7 +94,7 @@ def test_what_this_version_does_not_serve_is_held(office: Office) -> None:
     for name in held:
         office.settings_file(f"companies/{name}/company.toml", MENDED)
     for job_id, kind, _ in held.values():
-        state = State.WAITING if kind == "compose" else State.SENT
+        state = State.DRAFTED if kind == "compose" else State.SENT
         office.wait_for(job_id, state)
 
 

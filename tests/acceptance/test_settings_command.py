@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
+MICROSOFT_365 = (
+    '[microsoft_365]\ntenant_id = "t"\nclient_id = "c"\nclient_secret = "s"\n'
+    "[web]\nallow_microsoft_365 = true\n"
+)
+
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SettingsTree:
@@ -55,14 +60,15 @@ def test_a_new_tree_can_be_checked_at_once(
 
 def test_check_names_every_error_and_exits_2(tree: SettingsTree) -> None:
     """Errors, warnings and held values, by context, one line each."""
-    tree.write("system.toml", SMTP.replace('"tls"', '"tls1.0"'))
+    old = SMTP.replace('"tls"', '"tls1.0"')
+    tree.write("system.toml", f'{old}[mail_options]\ncompose = "outlook"\n')
     tree.company(text="[smtp]\nport = 0\nbatch_emails_per_min = 0\n")
     result = run("check")
     assert result.exit_code == 2
     text = " ".join(result.output.split())
     assert "error companies/acme/company.toml: smtp.port: 0: write 1 to 65535" in text
     assert "smtp.batch_emails_per_min: 0: write 1 to 1000000; leave the key out" in text
-    assert 'held system.toml: smtp.transport_security: "tls1.0" is not served' in text
+    assert 'held system.toml: mail_options.compose: "outlook" needs a worker' in text
     assert "2 contexts, 2 users: 2 errors, 1 warning, 1 held" in text
 
 
@@ -137,8 +143,40 @@ def test_explain_says_why_it_cannot(
 
 def test_explain_tells_that_a_job_is_held(tree: SettingsTree) -> None:
     """The sentence names key and way out."""
-    result = run("explain", "--user", "jane", "--kind", "compose")
-    assert "held: default: mail_options.compose" in result.output
+    tree.write("system.toml", SMTP + '[mail_options]\nsend_batch = "outlook"\n')
+    result = run("explain", "--user", "jane", "--kind", "batch")
+    text = " ".join(result.output.split())
+    assert 'held: system.toml: mail_options.send_batch = "outlook" needs a worker' in text
+    assert 'write "smtp" or "microsoft-365"' in text
+
+
+def test_explain_says_who_set_each_limit(tree: SettingsTree) -> None:
+    """What choosing Microsoft 365 sets for a mailbox is shown with the choice and its file."""
+    tree.write("system.toml", MICROSOFT_365)
+    result = run("explain", "--user", "jane")
+    assert max(map(len, result.output.splitlines())) <= 80
+    text = " ".join(result.output.split())
+    for told in (
+        "mailbox:_system/jane allows 30 a minute (microsoft-365)",
+        "[email] mailbox_emails_per_min, set by microsoft-365 in system.toml",
+        "conn:_system/jane allows 3 requests at a time (microsoft-365)",
+        "mailbox:_system/jane:recipients allows 10000 recipients a day (microsoft-365)",
+        "mailbox:_system/jane takes emails to at most 500 recipients (microsoft-365)",
+        "mailbox:_system/jane takes emails of at most 35 MB (microsoft-365)",
+    ):
+        assert told in text
+
+
+def test_check_warns_of_what_office_365_does_not_take(tree: SettingsTree) -> None:
+    """One line with file, key, value and what to do; a warning is no error."""
+    tree.write("system.toml", MICROSOFT_365)
+    tree.write("users/jane.toml", JANE + "mailbox_emails_per_min = 31\n")
+    result = run("check")
+    assert result.exit_code == 0
+    assert (
+        "warning users/jane.toml: email.mailbox_emails_per_min: 31: Office 365 takes 30 a minute "
+        "from one mailbox: write 30 or less"
+    ) in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize("command", ["check", "explain"])

@@ -15,26 +15,6 @@ if TYPE_CHECKING:
     from tests.support.settings_tree import SettingsTree
 
 REGISTRATION = '[microsoft_365]\ntenant_id = "t"\nclient_id = "c"\nclient_secret = "s"\n'
-HARMLESS = {
-    "smtp.authorisation": {"none", "required", "optional"},
-    "smtp.transport_security": {"none", "ssl", "tls1.2", "tls1.3", "tls"},
-    "smtp.tls_mode": {"auto", "starttls", "implicit"},
-    "smtp.authentication_model": {"basic"},
-    "smtp.oauth2_provider": {"office365-smtp"},
-    "mail_options.compose": set(),
-    "mail_options.send_batch": {"smtp"},
-    "mail_options.send_mailer": {"smtp", "autodetect"},
-    "delivery.on_unknown": {"resend", "hold"},
-    "delivery.pace": {"even", "burst"},
-    # Used only with oauth2 and microsoft-365, which are held themselves.
-    "microsoft_365.grant": {"client-secret", "certificate", "managed-identity", "device-code"},
-    "microsoft_365.cloud": {"global", "us-gov", "us-dod", "china", "custom"},
-    "email.mail_format": {"html", "plain"},
-    "email.authentication_model": {"basic"},
-    "email.compose": set(),
-    "email.send_batch": {"smtp"},
-    "email.send_mailer": {"smtp", "autodetect"},
-}
 ENUMERATED = [(dotted, choice) for dotted, key in KEYS.items() for choice in key.choices]
 BASE = (
     'smtp.server_address = "smtp.example.nz"\nsmtp.allow_user_override = true\n'
@@ -61,10 +41,11 @@ def test_every_value_is_delivered_or_held(tree: SettingsTree, dotted: str, choic
     settings = tree.load()
     assert settings.errors_by_context() == {}
     reason = settings.resolve(None, "jane", kind).held_reason
-    if choice in HARMLESS[dotted]:
-        assert reason is None
-        return
     name = dotted.rpartition(".")[2]
+    if (name, choice) not in HELD:
+        assert reason is None
+        assert settings.held == ()
+        return
     assert reason is not None
     assert f'{dotted} = "{choice}"' in reason
     assert HELD[name, choice][1] in reason
@@ -72,12 +53,18 @@ def test_every_value_is_delivered_or_held(tree: SettingsTree, dotted: str, choic
     assert [each.key for each in settings.held] == [dotted]
 
 
-def test_a_default_that_is_not_served_holds_too(tree: SettingsTree) -> None:
-    """A compose job waits for a version that makes drafts, whoever chose the default."""
-    reason = tree.resolve(kind="compose").held_reason
-    assert reason is not None
-    assert reason.startswith('default: mail_options.compose = "accredo-mailer" would leave a draft')
-    assert tree.load().held == ()
+@pytest.mark.parametrize("way", ["accredo-mailer", "autodetect"])
+def test_a_draft_that_is_a_file_needs_no_server(tree: SettingsTree, way: str) -> None:
+    """A context without SMTP and Microsoft 365 can compose; autodetect finds the file."""
+    tree.write("system.toml", f'mail_options.compose = "{way}"\n')
+    settings = tree.resolve(kind="compose")
+    assert (settings.held_reason, settings.transport) == (None, "accredo-mailer")
+    assert settings.server == ""
+
+
+def test_only_what_needs_a_desktop_is_held() -> None:
+    """Every other value of every key is served."""
+    assert {value for _, value in HELD} == {"outlook", "full-mapi", "simple-mapi"}
 
 
 def test_autodetect_without_any_way_says_what_to_set(tree: SettingsTree) -> None:
@@ -92,20 +79,17 @@ def test_autodetect_without_any_way_says_what_to_set(tree: SettingsTree) -> None
 
 
 def test_autodetect_finds_microsoft_365(tree: SettingsTree) -> None:
-    """Allowed and registered, without a server: that is the way, held in this version."""
+    """Allowed and registered, without a server: that is the way."""
     tree.write("system.toml", "web.allow_microsoft_365 = true\n" + REGISTRATION)
     settings = tree.resolve()
-    assert settings.transport == "microsoft-365"
-    assert 'mail_options.send_mailer = "autodetect", here "microsoft-365"' in (
-        settings.held_reason or ""
-    )
+    assert (settings.transport, settings.held_reason) == ("microsoft-365", None)
+    assert settings.registration is not None
 
 
 @pytest.mark.parametrize("version", ["tls1.0", "tls1.1"])
-def test_old_tls_does_not_hold_what_goes_another_way(tree: SettingsTree, version: str) -> None:
-    """A value holds only jobs that would use it, and it warns."""
+def test_old_tls_is_served_with_a_warning(tree: SettingsTree, version: str) -> None:
+    """What is broken since 2011 is delivered where somebody wants it, and said so."""
     tree.write("system.toml", SMTP.replace('"tls"', f'"{version}"'))
     settings = tree.load()
-    assert "compose" in (settings.resolve(None, "jane", "compose").held_reason or "")
-    assert version in (settings.resolve(None, "jane", "send").held_reason or "")
+    assert settings.resolve(None, "jane", "send").held_reason is None
     assert "broken since 2011" in str(settings.warnings[0])

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from config.errors import InvalidContext
+from config.registration import registration_of
 from tests.support.settings_tree import JANE, SMTP, lines
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from config.effective import EffectiveSettings
     from tests.support.settings_tree import SettingsTree
 
-OAUTH2 = '[smtp]\nauthentication_model = "oauth2"\n'
 REGISTRATION = '[microsoft_365]\ntenant_id = "t"\nclient_id = "c"\nclient_secret = "s"\n'
+OAUTH2 = REGISTRATION + '[smtp]\nauthentication_model = "oauth2"\n'
 
 
 def smtp(settings: EffectiveSettings) -> tuple[object, ...]:
@@ -88,7 +92,8 @@ def test_replicated_oauth2_keeps_what_its_file_wrote(tree: SettingsTree) -> None
 
 def test_a_cloud_has_its_own_host(tree: SettingsTree) -> None:
     """The registration's cloud decides which host OAuth2 sets."""
-    tree.write("system.toml", OAUTH2 + REGISTRATION + 'cloud = "china"\n')
+    cloud = 'client_id = "c"\ncloud = "china"\n'
+    tree.write("system.toml", OAUTH2.replace('client_id = "c"\n', cloud))
     assert tree.resolve().server_address == "smtp.partner.outlook.cn"
 
 
@@ -134,7 +139,7 @@ def test_what_is_unwise_with_oauth2(
 
 def test_a_user_may_choose_oauth2_through_the_gate(tree: SettingsTree) -> None:
     """The choice sets the rest for that user alone; closed, it is ignored with the reason."""
-    tree.write("system.toml", SMTP + "port = 2525\nallow_user_override = true\n")
+    tree.write("system.toml", REGISTRATION + SMTP + "port = 2525\nallow_user_override = true\n")
     tree.write("users/jane.toml", JANE + 'authentication_model = "oauth2"\n')
     tree.write("users/bob.toml", JANE)
     settings = tree.load()
@@ -160,7 +165,7 @@ def test_a_user_may_stay_with_basic(tree: SettingsTree) -> None:
 
 def test_variables_stay_over_a_users_oauth2(tree: SettingsTree) -> None:
     """An operator's variable redirects everything; one that cannot go with OAuth2 is an error."""
-    tree.write("system.toml", SMTP + "allow_user_override = true\n")
+    tree.write("system.toml", REGISTRATION + SMTP + "allow_user_override = true\n")
     tree.write("users/jane.toml", JANE + 'authentication_model = "oauth2"\n')
     redirected = tree.resolve(environ={"POSTMETER_SYSTEM__SMTP__SERVER_ADDRESS": "127.0.0.1"})
     assert redirected.server == "127.0.0.1:587"
@@ -181,3 +186,22 @@ def test_microsoft_365_not_allowed_names_both_keys(tree: SettingsTree) -> None:
         )
     ]
     assert settings.resolve(None, "bob", "send").transport == "smtp"
+
+
+def test_a_certificate_has_one_name_on_every_host(tmp_path: Path) -> None:
+    """A copy elsewhere is the same registration, so that one hold is every worker's; a new one is not."""
+    here, there = tmp_path / "here.pem", tmp_path / "there.pem"
+    here.write_text("CERTIFICATE 1")
+    there.write_text("CERTIFICATE 1")
+    os.utime(there, (1, 1))
+
+    def key(path: Path) -> str:
+        values = {"grant": "certificate", "cloud": "global", "certificate_file": path}
+        return registration_of(lambda name: values.get(name.rpartition(".")[2])).key
+
+    before = key(here)
+    assert key(there) == before
+    there.write_text("CERTIFICATE 2")
+    assert key(there) != before
+    there.unlink()
+    assert key(there) != before

@@ -15,6 +15,7 @@ from config.environment import Variable as EnvironmentVariable
 from config.environment import assign, variable_name
 from config.errors import ConfigError
 from config.layer import Place, build
+from config.office365 import PRESETS
 from config.secret_files import Files
 from config.sources import Reading
 from config.system import SystemSettings
@@ -77,7 +78,7 @@ def trees(draw: st.DrawFn, *, odd: bool = False) -> Trees:
             raw.setdefault("smtp", {}).setdefault("transport_security", "tls")
             raw["smtp"].setdefault("server_address", "smtp.example.nz")
             raw.setdefault("web", {}).setdefault("allow_microsoft_365", True)
-            raw.pop("microsoft_365", None)
+            raw["microsoft_365"] = {"grant": "managed-identity"}
         tree[owner] = raw
     return tree
 
@@ -139,7 +140,7 @@ def test_provenance_tells_the_truth(tree: Trees, kind: Kind, company: str | None
         value = getattr(effective, attribute)
         if provenance.layer == "default":
             assert value == KEYS[provenance.key].default
-        elif provenance.layer != "oauth2":
+        elif provenance.layer not in PRESETS:
             table, _, name = provenance.key.rpartition(".")
             written = tree[files[provenance.file or ""]][table][name]
             if attribute.endswith("_seconds"):
@@ -185,3 +186,15 @@ def test_replication(tree: Trees) -> None:
     system = tree["_system", None].get("smtp", {}).get("batch_emails_per_min")
     expected = own if own is not None else system if replicates else None
     assert effective.batch_emails_per_min == expected
+
+
+@given(tree=trees())
+@settings(max_examples=100, deadline=None)
+def test_every_warning_is_one_line_about_one_key(tree: Trees) -> None:
+    """Whatever is in force: file, key and what is to be known, and never twice the same."""
+    current = snapshot(tree)
+    for warning in current.warnings:
+        assert "\n" not in str(warning)
+        assert warning.file
+        assert warning.key in KEYS
+    assert len(set(current.warnings)) == len(current.warnings)

@@ -207,6 +207,41 @@ def test_ca_files_lie_beside_their_file(tree: SettingsTree) -> None:
         tree.resolve("acme")
 
 
+BOTH_PEM = "-----BEGIN PRIVATE KEY-----\n-----BEGIN CERTIFICATE-----\n"
+APP = (
+    '[microsoft_365]\ngrant = "certificate"\ntenant_id = "t"\nclient_id = "c"\n'
+    'certificate_file = "{}"\n'
+)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604])
+@pytest.mark.parametrize("kind", ["", "RSA ", "ENCRYPTED "])
+def test_a_private_key_is_a_secret(tree: SettingsTree, mode: int, kind: str) -> None:
+    """As a client secret: its file is refused while group or others can read it."""
+    tree.write("system.toml", SMTP + APP.format("m365.pem"))
+    path = tree.write("m365.pem", BOTH_PEM.replace("PRIVATE", f"{kind}PRIVATE"), mode)
+    (line,) = lines(tree.load(), "_system")
+    assert line == (
+        "system.toml: microsoft_365.certificate_file: m365.pem: it holds a private key that others"
+        " can read: chmod 600, or put it into the folder POSTMETER_SECRETS"
+    )
+    path.chmod(0o600)
+    assert lines(tree.load(), "_system") == []
+
+
+def test_a_private_key_in_the_secrets_folder(tree: SettingsTree) -> None:
+    """There the platform decides the modes; a link that leads out of it is no way round."""
+    folder = tree.root.parent / "run"
+    tree.write("../run/..data/m365.pem", BOTH_PEM, 0o644)
+    (folder / "m365.pem").symlink_to("..data/m365.pem")  # as Kubernetes mounts secrets
+    tree.write("system.toml", SMTP + APP.format(folder / "m365.pem"))
+    assert lines(tree.load(secrets=folder), "_system") == []
+    assert "others can read" in lines(tree.load(), "_system")[0]
+    (folder / "m365.pem").unlink()
+    (folder / "m365.pem").symlink_to(tree.write("m365.pem", BOTH_PEM, 0o644))
+    assert "others can read" in lines(tree.load(secrets=folder), "_system")[0]
+
+
 def test_dangerous_settings_are_loud(tree: SettingsTree) -> None:
     """Turning certificates off, or letting passwords cross readable, is said at every check."""
     tree.write(

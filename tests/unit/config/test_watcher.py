@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from tests.support.settings_tree import SettingsTree
 
 ALLOWED = (
-    SMTP + '[web]\nallow_microsoft_365 = true\n[mail_options]\nsend_mailer = "microsoft-365"\n'
-)
+    '[microsoft_365]\ngrant = "managed-identity"\n[web]\nallow_microsoft_365 = true\n'
+    '[mail_options]\nsend_mailer = "microsoft-365"\n'
+) + SMTP
 
 
 def later() -> float:
@@ -146,11 +147,12 @@ def test_turning_microsoft_365_off_acts_at_once(tree: SettingsTree, edit: str) -
 
 def test_turning_microsoft_365_off_in_the_system_reaches_companies(tree: SettingsTree) -> None:
     """A replicated permission ends with the system's, even from a file with errors."""
-    tree.write("system.toml", SMTP + "[web]\nallow_microsoft_365 = true\n")
+    tree.write("system.toml", ALLOWED)
     tree.company(
         text='replicate_from_system = true\n[mail_options]\nsend_mailer = "microsoft-365"\n'
     )
     watcher = tree.watcher()
+    assert watcher.current.resolve("acme", "jane", "send").transport == "microsoft-365"
     tree.write("system.toml", SMTP + "port = 0\n[web]\nallow_microsoft_365 = false\n")
     assert watcher.poll()
     with pytest.raises(InvalidContext, match=r"web\.allow_microsoft_365"):
