@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from config.errors import ConfigError
+from tests.support.registrations import app
 from tests.support.settings import make_settings
 from worker.holding import Holding, outdated, targets_of
 from worker.ledger.holds import Hold, Origin
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 OLD = make_settings(username="jane", password=SecretStr("old"))
 NEW = make_settings(username="jane", password=SecretStr("new"))
+BY_GRAPH = make_settings(
+    kind="batch", username="jane", transport="microsoft-365", registration=app()
+)
 
 
 def resolve(company: str | None, user: str | None, _kind: str) -> EffectiveSettings:
@@ -38,9 +42,22 @@ def test_only_a_credential_that_has_changed_is_outdated() -> None:
         "server:127.0.0.1:25",
         "account:acme/jane",
     ]
-    assert outdated([*stay, f"credential:{OLD.credential}"], resolve) == [
+    assert outdated([*stay, f"credential:{OLD.credential}"], resolve, frozenset) == [
         f"credential:{OLD.credential}"
     ]
+
+
+def test_a_credential_of_any_kind_of_job_is_in_force() -> None:
+    """Sends go by SMTP and batches by Microsoft 365: the hold on either's credential stays."""
+
+    def of_kind(_company: str | None, _user: str | None, kind: str) -> EffectiveSettings:
+        if kind == "compose":
+            raise ConfigError("nothing to compose with")
+        return NEW if kind == "send" else BY_GRAPH
+
+    stay = [f"credential:{NEW.credential}", f"credential:{BY_GRAPH.credential}"]
+    gone = f"credential:{OLD.credential}"
+    assert outdated([*stay, gone], of_kind, frozenset) == [gone]
 
 
 def test_a_pause_and_feedbacks_hold_on_one_target_both_count() -> None:
@@ -49,9 +66,9 @@ def test_a_pause_and_feedbacks_hold_on_one_target_both_count() -> None:
     feedback = Hold("account:acme/jane", "432", 1.0, None, 2.0, 1, None)
     pause = feedback._replace(reason="paused", until_at=60.0, origin=Origin.OPERATOR)
     holding.replace([feedback, pause], now_wall=59.0)
-    assert holding.of(targets_of(NEW)) == holding.all() == [feedback, pause]
+    assert holding.of(NEW) == holding.all() == [feedback, pause]
     holding.replace([feedback, pause], now_wall=60.0)
-    assert holding.of(targets_of(NEW)) == [feedback]
+    assert holding.of(NEW) == [feedback]
 
 
 @pytest.mark.parametrize(
@@ -101,5 +118,5 @@ def test_a_hold_on_the_old_credential_does_not_concern_the_new_one() -> None:
     holding = Holding()
     held = f"credential:{OLD.credential}"
     holding.replace([Hold(held, "refused", 1.0, None, 2.0, 1, None)])
-    assert holding.blocks(targets_of(OLD))
-    assert not holding.blocks(targets_of(NEW))
+    assert holding.of(OLD)
+    assert not holding.of(NEW)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from worker import forecasting
 from worker.gates import Opening
-from worker.holding import targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,8 +48,7 @@ def drain_seconds(
         settings = rules.resolve(*lane) if emails else None
         if settings is None:
             continue
-        # targets_of works out a fingerprint of each password: not for nothing.
-        holds = holding.of(targets_of(settings)) if holding.all() else []
+        holds = holding.of(settings)
         ends = [hold.until_at for hold in holds if hold.until_at is not None]
         if len(ends) < len(holds):
             untold.add(settings.context)

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from producers.schema_event import EVENT_VERSION
 from worker.ledger import outbox
+from worker.ledger.drafts import kind_of
 from worker.ledger.outbox import Mark
 from worker.ledger.rows import load_recipients
 from worker.telemetry.report import count_event
@@ -22,7 +24,6 @@ BATCH: Final = 200
 """How many events one step publishes."""
 REST_STEPS: Final = 8
 """For how many steps a pump rests at the most when another one did its work."""
-EVENT_VERSION: Final = 1
 
 
 class Publisher(Protocol):
@@ -127,6 +128,9 @@ def body(row: Mapping[str, Any]) -> bytes:
         "first_attempt_at": _iso(row["first_attempt_at"]),
         "at": _iso(row["updated_at"]),
     }
+    if row["event"] == "drafted":
+        fields["draft"] = kind_of(is_file=bool(row["draft_is_file"]))
+        fields["web_link"] = row["web_link"] or None
     if row["metadata"]:
         fields["metadata"] = json.loads(row["metadata"])
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()

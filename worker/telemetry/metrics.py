@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+from prometheus_client import CollectorRegistry, Counter, Histogram, values
 
 from worker.outcome import Outcome
 from worker.telemetry.directory import VARIABLE, place, take_place
+from worker.telemetry.own_gauges import ConnectionGauge, EndGauge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -215,6 +216,21 @@ CONNECTIONS = Metric(
     "All busy with jobs waiting: more connections would help, if the server allows them.",
     ("server", "state"),
 )
+TOKEN_EXPIRES = Metric(
+    "postmeter_token_expires_timestamp_seconds",
+    Kind.GAUGE,
+    "When the access token that was last fetched ends, by owner and by what it is for: smtp, graph.",
+    "In the past while mail waits: see `postmeter holds`. The owner is an app registration"
+    " (`_app/<client id>`) or the account that a person has signed in for.",
+    ("owner", "resource"),
+)
+CREDENTIAL_EXPIRES = Metric(
+    "postmeter_credential_expires_timestamp_seconds",
+    Kind.GAUGE,
+    "When the certificate of an app registration ends, in Unix time.",
+    "Register a new one before that. When a client secret ends, only Entra knows.",
+    ("owner",),
+)
 SETTINGS_LOADED = Metric(
     "postmeter_settings_loaded_timestamp_seconds",
     Kind.GAUGE,
@@ -257,7 +273,7 @@ BUILD = Metric(
 ALL: Final = (
     *(LIMIT, LIMIT_PER_DAY, LIMIT_WAITING, WINDOW, WORST_WINDOW, UTILISATION, DRAIN_ETA),
     *(EMAILS, ATTEMPTS, RECIPIENTS, QUEUE_WAIT, DELIVERY, SLOT_WAIT),
-    *(WAITING, OLDEST_WAITING, DEAD, HOLDS, CONNECTIONS),
+    *(WAITING, OLDEST_WAITING, DEAD, HOLDS, CONNECTIONS, TOKEN_EXPIRES, CREDENTIAL_EXPIRES),
     *(SETTINGS_LOADED, SETTINGS_ERRORS, WORKERS, WORKERS_READY, LEDGER_UP, BUILD),
 )
 
@@ -278,6 +294,8 @@ class Instruments:
         self.delivery = _histogram(DELIVERY, registry)
         self.slot_wait = _histogram(SLOT_WAIT, registry)
         self.connections = {"smtp": ConnectionGauge(CONNECTIONS, registry)}
+        self.token_expires = EndGauge(TOKEN_EXPIRES, registry)
+        self.credential_expires = EndGauge(CREDENTIAL_EXPIRES, registry)
         for kind in ("send", "batch"):
             self.emails_of(kind, "smtp", "_system")
             self.queue_wait.labels(kind)
@@ -288,24 +306,6 @@ class Instruments:
         """The counters of every outcome of one company's jobs."""
         labels = (kind, transport, company)
         return {outcome: self.emails.labels(*labels, outcome.value) for outcome in Outcome}
-
-
-class ConnectionGauge:
-    """How many connections one process has; those of a dead process are dropped."""
-
-    def __init__(self, metric: Metric, registry: CollectorRegistry) -> None:
-        self._gauge = Gauge(
-            metric.name, metric.help, metric.labels, registry=registry, multiprocess_mode="livesum"
-        )
-        self._known: set[tuple[str, str]] = set()
-
-    def note(self, counts: Mapping[tuple[str, str], int]) -> None:
-        """Say how many there are now by (server, state); the others are gone."""
-        for gone in self._known - counts.keys():
-            self._gauge.labels(*gone).set(0)
-        for labels, count in counts.items():
-            self._gauge.labels(*labels).set(count)
-        self._known.update(counts)
 
 
 def _counter(metric: Metric, registry: CollectorRegistry) -> Counter:

@@ -23,8 +23,8 @@ _BY_OUTCOME: Final = {
     Outcome.DEFERRED: AttemptClass.DEFERRED,
     Outcome.UNKNOWN: AttemptClass.UNKNOWN,
 }
-_CREDENTIAL_CODES: Final = frozenset({"530", "534", "535", "538"})
-"""Replies that speak of the authentication (RFC 4954 6)."""
+_CREDENTIAL_CODES: Final = frozenset({"530", "534", "535", "538", "401"})
+"""Replies that speak of the authentication (RFC 4954 6; Graph's, RFC 9110 15.5.2)."""
 
 
 class Reporter:
@@ -115,7 +115,9 @@ def attempt_class(fact: Fact) -> AttemptClass | None:
         return known
     code = fact.reply[:3]
     if fact.outcome is Outcome.DEAD:
-        return AttemptClass.REFUSED if code.startswith("5") or not code else AttemptClass.DEFERRED
+        # In HTTP it is 4xx that refuses for good; in SMTP a dead mail's 4yz ran out of time.
+        refused = code.startswith("5") or not code or fact.transport == "microsoft-365"
+        return AttemptClass.REFUSED if refused else AttemptClass.DEFERRED
     if code in _CREDENTIAL_CODES:
         return AttemptClass.CREDENTIAL
     return AttemptClass.THROTTLED if code else AttemptClass.UNREACHABLE

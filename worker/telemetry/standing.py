@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from worker.binding import binding
-from worker.holding import Holding, targets_of
+from worker.holding import Holding
 from worker.ledger.rows import UNREADABLE, Prio
 from worker.outcome import HoldTarget
 from worker.pace import limits_of
@@ -26,7 +26,16 @@ if TYPE_CHECKING:
 HOLD_REASONS = {
     "throttled": ("too many", "more than", "sent more", "limits how", "reached its", "in use"),
     "credential": ("login", "log in", "password", "username", "authenti"),
-    "tls": ("tls", "certificate", "transport_security", "ca_file"),
+    # Not every sentence that names tls_mode: a server that says nothing is unreachable first of all.
+    "tls": (
+        "tls failed",
+        "tls is",
+        "tls first",
+        "starttls",
+        "starting tls",
+        "certificate",
+        "ca_file",
+    ),
     "unreachable": ("connect", "timed out", "in time", "cannot be found", "closed", "no answer"),
     "busy": ("busy", "for now", "no space", "451", "452", "421"),
 }
@@ -97,8 +106,7 @@ def _why_due(line: Line, settings: EffectiveSettings | None, holding: Holding) -
         return WaitReason.VERSION
     if settings is None:
         return WaitReason.SETTINGS
-    # targets_of works out a fingerprint of each password: not for nothing.
-    if holding.all() and holding.blocks(targets_of(settings)):
+    if holding.of(settings):
         return WaitReason.HELD
     return WaitReason.LIMIT if limits_of(settings) else WaitReason.TURN
 

@@ -6,17 +6,22 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import pytest
 
-from tests.support.ledger import ACCEPTED, Store, deferred, new_job
-from worker.ledger import operations
+from producers.schema_event import event_schema
+from tests.support.ledger import ACCEPTED, LANE, Store, deferred, new_job
+from worker.ledger import drafts, operations
 from worker.ledger.housekeeping import kill_waiting
-from worker.outcome import RecipientReply, RecipientState, Reply
+from worker.ledger.rows import UNREADABLE, Settlement, State
+from worker.outcome import Draft, Outcome, RecipientReply, RecipientState, Reply
 from worker.telemetry.events import BATCH, EventPump
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+LINK = "https://outlook.example.net/AAMk="
+VALIDATOR = jsonschema.Draft202012Validator(event_schema())
 JANE = RecipientReply("jane@example.nz", RecipientState.ACCEPTED, Reply(250, "ok", "2.1.5"))
 
 
@@ -106,6 +111,47 @@ def test_event_of_a_sent_job(store: Store) -> None:
         "first_attempt_at": "2027-01-15T08:00:00.000+00:00",
         "at": "2027-01-15T08:00:02.000+00:00",
     }
+
+
+@pytest.mark.parametrize(
+    ("draft", "told"),
+    [
+        (Draft(content=b"X-Unsent: 1\r\n\r\n"), ("eml", None)),
+        (Draft("AAMk=", LINK), ("microsoft-365", LINK)),
+    ],
+)
+def test_event_of_a_draft_says_where_it_is(
+    store: Store, draft: Draft, told: tuple[str, str | None]
+) -> None:
+    """A link into the mailbox, or that a file is kept with the job; never the file itself."""
+    exchange = Exchange()
+    drafted = Settlement(
+        State.DRAFTED, Outcome.DRAFTED, event=Outcome.DRAFTED, transport="by hand", draft=draft
+    )
+    store.accept("job-1", kind="compose", metadata='{"invoice": "4711"}')
+    claim = store.claim(lane=LANE._replace(kind="compose"))
+    store.settle(claim, drafted, begun=False)
+    assert pump_of(store, exchange).step() == 1
+    ((key, event),) = exchange.seen
+    assert key == "drafted.acme.compose"
+    assert (event["draft"], event["web_link"], event["transport"]) == (*told, "by hand")
+    assert event["metadata"] == {"invoice": "4711"}
+    VALIDATOR.validate(event)
+
+
+def test_only_a_draft_has_a_link(store: Store) -> None:
+    """A mail that was sent from a draft in the mailbox is a mail; every event fits its schema."""
+    exchange = Exchange()
+    claim = store.in_data("sent")
+    store.do(drafts.remember, "sent", Draft("AAMk=", LINK), claim=claim.token)
+    store.settle(claim, replace(ACCEPTED, recipients=(JANE,)))
+    store.accept("raw", state=State.DEAD, reason="no job", kind=UNREADABLE, user="")
+    pump_of(store, exchange).step()
+    assert len(exchange.seen) == 2
+    for _, event in exchange.seen:
+        VALIDATOR.validate(event)
+        assert {"draft", "web_link"}.isdisjoint(event)
+    assert not VALIDATOR.is_valid({**exchange.seen[0][1], "event": "drafted"})
 
 
 def test_only_the_confirmed_are_struck_out(store: Store) -> None:

@@ -44,7 +44,7 @@ def test_instruments_have_the_types_and_labels_of_the_list() -> None:
     listed = {metric.name.removesuffix("_total"): metric.kind for metric in ALL}
     made = {family.name: family.type for family in registry.collect()}
     assert made.items() <= listed.items()
-    assert len(made) == 7
+    assert len(made) == 9
 
 
 def test_connections_that_are_gone_are_zero() -> None:

@@ -170,6 +170,14 @@ def test_oldest_is_what_has_been_due_the_longest(rules: Rules) -> None:
             "unreachable",
         ),
         ("server:mx:25", "mx:25: the server's certificate is not trusted (x)", "tls"),
+        ("server:mx:25", 'mx:25: TLS failed (x): transport_security is "tls"', "tls"),
+        ("server:mx:25", "mx:25: the server offers no STARTTLS: set tls_mode = x", "tls"),
+        ("server:mx:25", "mx:25: the server closed the connection while starting TLS: x", "tls"),
+        (
+            "server:mx:25",
+            'mx:25: no answer within 9 ms while waiting for its greeting: x tls_mode = "implicit"',
+            "unreachable",
+        ),
         ("server:mx:25", "mx:25: the server is busy (421 4.3.2 to mail)", "busy"),
         (
             "account:a/b",

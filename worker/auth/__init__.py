@@ -1,0 +1,1 @@
+"""Access tokens for Microsoft 365: fetched with MSAL, one request at a time, renewed before they end."""
