@@ -56,8 +56,26 @@ class ConnectionLeases:
             BeginRefused: this worker was found dead: nobody would free what it got now.
             LedgerUnavailable: the ledger is away.
         """
+        scope, waited = scope_of_connections(account), 0.0
+        while (token := await self.take(scope, limit)) is None:
+            if waited >= self._patience_seconds:
+                raise Held(
+                    f"all {limit} connections that mailbox_connections allows are in use",
+                    target=HoldTarget(TargetKind.SCOPE, scope),
+                )
+            await self._sleep(LOOK_AGAIN_SECONDS)
+            waited += LOOK_AGAIN_SECONDS
+        return token
+
+    async def take(self, scope: str, limit: int) -> str | None:
+        """Take a place of any such scope, if one is free now; the lease's token.
+
+        Raises:
+            BeginRefused: this worker was found dead: nobody would free what it got now.
+            LedgerUnavailable: the ledger is away.
+        """
         token = self._new_token()
-        cap = Limit(scope_of_connections(account), limit, window_seconds=0.0, even=False)
+        cap = Limit(scope, limit, window_seconds=0.0, even=False)
 
         def operation(connection: Connection, now: Now) -> bool:
             if not has_lease(connection, self._worker):
@@ -68,16 +86,7 @@ class ConnectionLeases:
             slots.take_slots(connection, now, found, worker=self._worker, token=token)
             return True
 
-        waited = 0.0
-        while not await self._take(operation, token):
-            if waited >= self._patience_seconds:
-                raise Held(
-                    f"all {limit} connections that mailbox_connections allows are in use",
-                    target=HoldTarget(TargetKind.SCOPE, cap.scope),
-                )
-            await self._sleep(LOOK_AGAIN_SECONDS)
-            waited += LOOK_AGAIN_SECONDS
-        return token
+        return token if await self._take(operation, token) else None
 
     async def _take(self, operation: Operation[bool], token: str) -> bool:
         """Try once; a caller that is cancelled meanwhile leaves no lease behind."""

@@ -1,52 +1,97 @@
-"""A private Postfix with Dovecot's SASL: own queue, own ports, gone without a trace.
+"""Postfix as the tests configure it: one listener for each way of talking to a mail server.
 
-Postfix's master needs root. The system's own mail service, of whatever kind, is not touched: only
-the programs are used, from ``/`` or, where the package was unpacked aside (beside an exim4), from
-``POSTFIX_ROOT``. Nothing here needs pytest.
+The programs are used from ``/`` or, where the package was unpacked aside (beside an exim4), from
+``POSTFIX_ROOT``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import grp
 import os
 import pwd
 import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-import time
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Self
-
-from tests.support.private_server import free_port
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
+    from pathlib import Path
 
-    from tests.support.certificates import Certificates
+MAX_MESSAGE_BYTES: Final = 1_000_000
+MAX_CONNECTIONS: Final = 3
+"""How many connections the listener ``capped`` takes at a time; one more is refused."""
 
-# When the process that started the servers is killed, its end of the pipe closes: clean up then.
-_WATCHDOG = (
-    'read -r _; kill -TERM "$(tr -d " " < "$1/queue/pid/master.pid")" 2>/dev/null; '
-    'kill -TERM "$2" 2>/dev/null; sleep 1; rm -rf -- "$1"'
-)
-MISSING = "no Postfix to start here: needs root, and the packages postfix and dovecot-core"
-_SASL = "-o smtpd_sasl_auth_enable=yes"
-_STARTTLS = "-o smtpd_tls_security_level=encrypt -o smtpd_sasl_auth_enable=yes"
+VERSIONS: Final = {"tls10": "TLSv1", "tls11": "TLSv1.1", "tls12": "TLSv1.2", "tls13": "TLSv1.3"}
+"""The only TLS version of a listener, in Postfix's spelling, by the start of its name."""
+
+_CLEAR = "-o smtpd_tls_security_level=none"
+_OPTIONAL = "-o smtpd_tls_security_level=may"
+_STARTTLS = "-o smtpd_tls_security_level=encrypt"
+_IMPLICIT = f"{_STARTTLS} -o smtpd_tls_wrappermode=yes"
+_LOGIN = "-o smtpd_sasl_auth_enable=yes"
+_LOGIN_IN_CLEAR = f"{_LOGIN} -o smtpd_tls_auth_only=no"
 _PIN = "-o smtpd_tls_protocols={0} -o smtpd_tls_mandatory_protocols={0}"
-LISTENERS = {
-    "clear": f"{_SASL} -o smtpd_tls_security_level=none -o smtpd_tls_auth_only=no",
-    "starttls": _STARTTLS,
-    "implicit": f"{_STARTTLS} -o smtpd_tls_wrappermode=yes",
-    "tls12": f"{_STARTTLS} {_PIN.format('TLSv1.2')}",
-    "tls13": f"{_STARTTLS} {_PIN.format('TLSv1.3')}",
-    "authenticated": f"{_STARTTLS} -o smtpd_relay_restrictions=permit_sasl_authenticated,reject",
-}
-"""Every listener by name; all but the last take mail without a login, and all offer one."""
+_SHOW = "-o smtpd_tls_chain_files={{folder}}/{0}.pem"
+_ONLY = "-o smtpd_sasl_mechanism_filter={0}"
 
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What master.cf says of it, and the port where that matters; None for any."""
+
+    options: str
+    port: int | None = None
+
+
+def _listeners() -> dict[str, Listener]:
+    found = {
+        "relay": Listener(_OPTIONAL, 25),
+        "submission": Listener(f"{_STARTTLS} {_LOGIN}", 587),
+        "submissions": Listener(f"{_IMPLICIT} {_LOGIN}", 465),
+        "submissions2": Listener(f"{_IMPLICIT} {_LOGIN}", 2465),
+    }
+    others = {
+        "clear": f"{_CLEAR} {_LOGIN_IN_CLEAR}",
+        "bare": _CLEAR,
+        "late-login": f"{_OPTIONAL} {_LOGIN}",
+        "starttls": f"{_STARTTLS} {_LOGIN}",
+        "implicit": f"{_IMPLICIT} {_LOGIN}",
+        "login-only": f"{_STARTTLS} {_LOGIN} {_ONLY.format('login')}",
+        "passwords-only": f"{_STARTTLS} {_LOGIN} {_ONLY.format('plain')}",
+        "tokens-only": f"{_STARTTLS} {_LOGIN} {_ONLY.format('xoauth2')}",
+        "authenticated": (
+            f"{_STARTTLS} {_LOGIN} -o smtpd_relay_restrictions=permit_sasl_authenticated,reject"
+        ),
+        "capped": (
+            f"{_CLEAR} {_LOGIN_IN_CLEAR} -o smtpd_client_event_limit_exceptions="
+            f" -o smtpd_client_connection_count_limit={MAX_CONNECTIONS}"
+            " -o {{ smtpd_data_restrictions = sleep 1 }}"
+        ),
+    }
+    for way, options in (("starttls", _STARTTLS), ("implicit", _IMPLICIT)):
+        for name, version in VERSIONS.items():
+            others[f"{name}-{way}"] = f"{options} {_LOGIN} {_PIN.format(version)}"
+        for certificate in ("private", "stranger", "expired"):
+            others[f"{certificate}-{way}"] = f"{options} {_LOGIN} {_SHOW.format(certificate)}"
+    return found | {name: Listener(options) for name, options in others.items()}
+
+
+LISTENERS: Final[Mapping[str, Listener]] = _listeners()
+"""Every listener by name.
+
+* ``relay``: STARTTLS offered, not wanted; no login. ``bare``: neither TLS nor login.
+* ``submission``, ``submissions``, ``submissions2``: what their well-known ports promise;
+  ``starttls`` and ``implicit`` are the same on other ports.
+* ``clear``: a login without TLS. ``late-login``: TLS or not, but a login only with it.
+* ``login-only``, ``passwords-only``, ``tokens-only``: LOGIN, PLAIN or XOAUTH2 and nothing else.
+* ``tls10-starttls`` … ``tls13-implicit``: exactly that version; all others have every one.
+* ``private-…``, ``stranger-…``, ``expired-…``: another certificate (see ``mailserver``).
+* ``authenticated``: refuses recipients without a login. ``capped``: ``MAX_CONNECTIONS`` at a time, and
+  a second for each mail, without TLS.
+"""
+
+# Each EHLO is logged, with its name: that is how a test finds its own session. The security level 0
+# is OpenSSL's price for TLS 1.0 and 1.1.
 _MAIN_CF = """\
 compatibility_level = 3.6
 queue_directory = {folder}/queue
@@ -67,14 +112,20 @@ mydestination =
 mynetworks = 127.0.0.0/8
 alias_maps =
 transport_maps = static:discard:
+smtpd_delay_reject = no
+smtpd_helo_restrictions = check_helo_access static:INFO
 smtpd_relay_restrictions = permit_mynetworks,reject
 smtpd_peername_lookup = no
 smtpd_sasl_type = dovecot
 smtpd_sasl_path = private/auth
 smtpd_tls_auth_only = yes
-smtpd_tls_chain_files = {key},{chain}
+smtpd_tls_chain_files = {folder}/good.pem
+smtpd_tls_protocols = >=TLSv1
+smtpd_tls_mandatory_protocols = >=TLSv1
+smtpd_tls_mandatory_ciphers = medium
+tls_medium_cipherlist = DEFAULT:@SECLEVEL=0
 smtpd_tls_loglevel = 1
-message_size_limit = 1000000
+message_size_limit = {size}
 """
 _SERVICES = """\
 cleanup unix n - n - 0 cleanup
@@ -91,184 +142,52 @@ retry unix - - n - - error
 anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 """
-_DOVECOT_CONF = """\
-base_dir = {folder}/dovecot
-state_dir = {folder}/dovecot
-log_path = {folder}/dovecot.log
-protocols =
-ssl = no
-auth_mechanisms = plain login
-auth_failure_delay = 0
-disable_plaintext_auth = no
-passdb {{
-  driver = passwd-file
-  args = scheme=plain username_format=%u {folder}/users
-}}
-userdb {{
-  driver = static
-  args = uid=nobody gid=nogroup home=/nonexistent
-}}
-service auth {{
-  unix_listener {folder}/queue/private/auth {{
-    mode = 0660
-    user = {owner}
-  }}
-}}
-service anvil {{
-  unix_listener anvil-auth-penalty {{
-    mode = 0
-  }}
-}}
-"""
 
 
-class PostfixServer:
-    """One Postfix and one Dovecot that belong to the caller alone; a context manager.
-
-    Args:
-        certificates: the server's certificate.
-        users: name and password of who may log in; an empty password lets any pass.
-    """
-
-    def __init__(self, certificates: Certificates, users: dict[str, str]) -> None:
-        self.ports = {name: free_port() for name in LISTENERS}
-        self._root = os.environ.get("POSTFIX_ROOT", "").rstrip("/")
-        self._folder = Path(tempfile.mkdtemp(prefix="postmeter-postfix-", dir="/tmp"))
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self._watchdog: subprocess.Popen[bytes] | None = None
-        self._prepare(certificates, users)
-
-    @staticmethod
-    def available() -> bool:
-        """Whether this machine lets us start one."""
-        root = os.environ.get("POSTFIX_ROOT", "")
-        programs = (Path(f"{root}/usr/sbin/postfix"), Path("/usr/sbin/dovecot"))
-        return os.geteuid() == 0 and all(program.is_file() for program in programs)
-
-    @property
-    def log(self) -> str:
-        """Everything Postfix has logged so far."""
-        path = self._folder / "mail.log"
-        return path.read_text("utf-8", "replace") if path.exists() else ""
-
-    def session_log(self, listener: str, since: int, timeout_seconds: float = 10.0) -> str:
-        """Return what a listener logged from position ``since`` until a client left.
-
-        Raises:
-            TimeoutError: no client has left.
-        """
-        deadline = time.monotonic() + timeout_seconds
-        while time.monotonic() < deadline:
-            lines = [x for x in self.log[since:].splitlines() if f"postfix/{listener}/" in x]
-            if any(": disconnect from" in line for line in lines):
-                return "\n".join(lines)
-            time.sleep(0.02)
-        raise TimeoutError(f"no client has left {listener}: {self.log[since:]}")
-
-    def __enter__(self) -> Self:
-        try:
-            self._start("/usr/sbin/dovecot", "-F", "-c", str(self._folder / "dovecot.conf"))
-            self._wait((self._folder / "queue/private/auth").exists)
-            dovecot = str(self._processes[0].pid)
-            folder = str(self._folder)
-            self._watchdog = subprocess.Popen(
-                ["/bin/sh", "-c", _WATCHDOG, "watchdog", folder, dovecot],
-                stdin=subprocess.PIPE,
-                start_new_session=True,
-            )
-            postfix = f"{self._root}/usr/sbin/postfix"
-            self._start(postfix, "-c", str(self._folder / "config"), "start-fg")
-            for port in self.ports.values():
-                self._wait(partial(_listens, port))
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End both servers and their children, and remove the folder."""
-        with contextlib.suppress(OSError, ValueError):
-            # Postfix's master leaves the session it was started in; on SIGTERM it ends its children.
-            master = int((self._folder / "queue/pid/master.pid").read_text())
-            os.kill(master, signal.SIGTERM)
-        for process in reversed(self._processes):
-            try:
-                process.wait(5 if process is self._processes[-1] else 0)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGTERM)
-                process.wait(10)
-        self._processes.clear()
-        if self._watchdog is not None:
-            self._watchdog.kill()
-            self._watchdog.communicate()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _prepare(self, certificates: Certificates, users: dict[str, str]) -> None:
-        folder = self._folder
-        folder.chmod(0o755)
-        for name in ("config", "queue", "queue/private", "data", "dovecot"):
-            (folder / name).mkdir(mode=0o755)
-        owner, group = _owner(), _group()
-        shutil.chown(folder / "data", owner)
-        shutil.chown(folder / "queue/private", owner)
-        (folder / "queue/private").chmod(0o700)
-        shutil.copy(certificates.key_file, folder / "server.key")
-        shutil.copy(certificates.chain_file, folder / "server.pem")
-        values = {
-            "folder": folder,
-            "root": self._root,
-            "owner": owner,
-            "group": group,
-            "key": folder / "server.key",
-            "chain": folder / "server.pem",
-        }
-        listeners = "".join(
-            f"127.0.0.1:{self.ports[name]} inet n - n - - smtpd"
-            f" -o syslog_name=postfix/{name} {options}\n"
-            for name, options in LISTENERS.items()
-        )
-        (folder / "config/main.cf").write_text(_MAIN_CF.format(**values))
-        (folder / "config/master.cf").write_text(listeners + _SERVICES)
-        (folder / "dovecot.conf").write_text(_DOVECOT_CONF.format(**values))
-        rows = (
-            f"{user}:{password}::::::{'' if password else 'nopassword=y'}\n"
-            for user, password in users.items()
-        )
-        (folder / "users").write_text("".join(rows))
-
-    def _start(self, *command: str) -> None:
-        with (self._folder / "output").open("ab") as output:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                cwd="/",
-            )
-        self._processes.append(process)
-
-    def _wait(self, done: Callable[[], bool], timeout_seconds: float = 20.0) -> None:
-        deadline = time.monotonic() + timeout_seconds
-        while not done():
-            ended = [p.args for p in self._processes if p.poll() is not None]
-            if ended or time.monotonic() > deadline:
-                said = (self._folder / "output").read_text("utf-8", "replace")
-                raise RuntimeError(f"Postfix did not start: {ended} {said} {self.log[-2000:]}")
-            time.sleep(0.02)
+def root() -> str:
+    """The folder that Postfix's own folders are in; empty for ``/``."""
+    return os.environ.get("POSTFIX_ROOT", "").rstrip("/")
 
 
-def _owner() -> str:
+def program() -> str:
+    """The command that starts Postfix."""
+    return f"{root()}/usr/sbin/postfix"
+
+
+def owner() -> str:
+    """Who Postfix runs as."""
     return next((user.pw_name for user in pwd.getpwall() if user.pw_name == "postfix"), "daemon")
 
 
-def _group() -> str:
-    return next((g.gr_name for g in grp.getgrall() if g.gr_name == "postdrop"), "operator")
+def write_config(folder: Path, address: str, ports: Mapping[str, int]) -> Path:
+    """Write the configuration with all its listeners; its folder.
 
+    Args:
+        folder: of the whole mail server.
+        address: where it listens.
+        ports: of every listener.
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    The certificates are to be ``good.pem``, ``private.pem``, ``stranger.pem`` and ``expired.pem`` in
+    ``folder``, each with its key first.
+    """
+    for name in ("config", "queue", "queue/private", "data"):
+        (folder / name).mkdir(mode=0o755)
+    shutil.chown(folder / "data", owner())
+    shutil.chown(folder / "queue/private", owner())
+    (folder / "queue/private").chmod(0o700)
+    group = next((g.gr_name for g in grp.getgrall() if g.gr_name == "postdrop"), "operator")
+    main = _MAIN_CF.format(
+        folder=folder,
+        root=root(),
+        owner=owner(),
+        group=group,
+        size=MAX_MESSAGE_BYTES,
+    )
+    services = "".join(
+        f"{address}:{ports[name]} inet n - n - - smtpd -o syslog_name=postfix/{name}"
+        f" {listener.options.format(folder=folder)}\n"
+        for name, listener in LISTENERS.items()
+    )
+    (folder / "config/main.cf").write_text(main)
+    (folder / "config/master.cf").write_text(services + _SERVICES)
+    return folder / "config"

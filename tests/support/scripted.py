@@ -34,7 +34,7 @@ REPLY_TIMEOUT_SECONDS = 2
 LOOK_SECONDS = 0.01
 _COMPANY = """\
 [smtp]
-server_address = "127.0.0.1"
+server_address = "{address}"
 port = {port}
 default_user = "robot"
 {smtp}
@@ -54,6 +54,7 @@ def write_company(
     name: str,
     port: int,
     *,
+    address: str = "127.0.0.1",
     smtp: str = 'transport_security = "none"',
     delivery: str = "",
     users: dict[str, str] | None = None,
@@ -63,7 +64,8 @@ def write_company(
 
     Args:
         settings: the tree's folder.
-        port: of the company's server on 127.0.0.1.
+        port: of the company's server.
+        address: of the company's server.
         smtp: further lines of ``[smtp]``.
         delivery: further lines of ``[delivery]``.
         users: further lines of ``[email]`` by user; absent: ``robot`` without any.
@@ -73,7 +75,12 @@ def write_company(
     making = settings / f".{name}"
     (making / "users").mkdir(parents=True)
     filled = _COMPANY.format(
-        name=name, port=port, smtp=smtp, delivery=delivery, reply_timeout=REPLY_TIMEOUT_SECONDS
+        name=name,
+        address=address,
+        port=port,
+        smtp=smtp,
+        delivery=delivery,
+        reply_timeout=REPLY_TIMEOUT_SECONDS,
     )
     (making / "company.toml").write_text(filled)
     for user, more in (users or {"robot": ""}).items():

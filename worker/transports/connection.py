@@ -32,6 +32,8 @@ class Key(NamedTuple):
     server: str
     account: str
     credential: str
+    authentication_model: str
+    mailbox: str
     authorisation: str
     security: str
     tls_mode: str
@@ -46,6 +48,8 @@ class Key(NamedTuple):
             settings.server,
             settings.account,
             settings.credential,
+            settings.authentication_model,
+            settings.mailbox if settings.authentication_model == "oauth2" else "",
             settings.authorisation,
             str(settings.transport_security),
             settings.tls_mode,

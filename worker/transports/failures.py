@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from worker.outcome import Reply
 
 
+_PERMANENT = 500
+"""5yz: refused for good (RFC 5321 4.2.1)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Party:
     """Who is on the two ends of a connection, under the keys that holds use."""
@@ -58,8 +62,7 @@ def error_for(
     ``reply``.
     """
     found = classify(reply, stage)
-    codes = f"{reply.code} {reply.enhanced}" if reply.enhanced else str(reply.code)
-    reason = f"{found.reason} ({codes} to {stage.value})"
+    reason = f"{found.reason} ({_codes(reply)} to {stage.value})"
     if found.verdict is Verdict.HOLD:
         assert found.target is not None
         return Held(
@@ -80,6 +83,29 @@ def error_for(
     )
 
 
+def login_refused(reply: Reply, party: Party, complaint: str | None = None) -> AttemptError:
+    """Return the error for a refused login.
+
+    Args:
+        complaint: what the server said of an access token beside its reply; None where it was
+            given a password.
+    """
+    error = error_for(reply, Stage.AUTH, party, mail_sent=False)
+    if (
+        complaint is None
+        or classify(reply, Stage.AUTH).rule != "generic"
+        or reply.code < _PERMANENT
+    ):
+        return error
+    said = "; ".join(filter(None, (f"{_codes(reply)} to auth", complaint)))
+    return Held(
+        f"{party.server}: the server refused the access token ({said}): check username, and that "
+        "the app or person may send from that mailbox",
+        target=party.target(TargetKind.CREDENTIAL),
+        reply=reply,
+    )
+
+
 def recipient_reply(address: str, reply: Reply) -> tuple[RecipientReply, Classification | None]:
     """Return what the server said of one recipient, with its meaning where it was negative."""
     if reply.code // 100 == 2:  # noqa: PLR2004 - 2yz: accepted (RFC 5321 4.2.1)
@@ -88,3 +114,7 @@ def recipient_reply(address: str, reply: Reply) -> tuple[RecipientReply, Classif
     dead = found.verdict is Verdict.DEAD
     state = RecipientState.REFUSED if dead else RecipientState.DEFERRED
     return RecipientReply(address, state, reply), found
+
+
+def _codes(reply: Reply) -> str:
+    return f"{reply.code} {reply.enhanced}" if reply.enhanced else str(reply.code)

@@ -17,6 +17,7 @@ from worker.errors import BeginRefused, Held
 from worker.outcome import TargetKind
 from worker.transports.connection import Bounds, Connection, Key, Leases
 from worker.transports.failures import Party
+from worker.transports.leased import Lease, Lessee
 from worker.transports.vanguard import Vanguard
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Pool:
     ) -> None:
         self._connector = connector
         self._bounds = bounds or Bounds()
-        self._leases = leases
+        self._lessee = Lessee(leases)
         self._clock = clock
         self._idle: dict[Key, list[Connection]] = {}
         self._of_server: Counter[str] = Counter()
@@ -61,7 +62,6 @@ class Pool:
         self._caps: dict[tuple[str, str], tuple[int, float]] = {}
         self._vanguard = Vanguard(clock)
         self._waiting: dict[str, deque[tuple[str, asyncio.Future[None]]]] = {}
-        self._background: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closing = False
 
@@ -152,8 +152,7 @@ class Pool:
             waiters.clear()
         if idle:
             await asyncio.wait([connection.wire.closed for connection in idle])
-        while self._background:
-            await asyncio.wait(self._background)
+        await self._lessee.settled()
 
     # Kept connections
 
@@ -200,13 +199,11 @@ class Pool:
         self._of_account[account] += 1
         self._opening[account] += 1
         first = self._vanguard.go(key)
-        token: str | None = None
+        lease = Lease(self._lessee, key.account, settings.mailbox_connections)
         try:
-            if self._leases is not None and settings.mailbox_connections is not None:
-                token = await self._leases.acquire(key.account, settings.mailbox_connections)
-            connected = await self._connector.connect(settings)
+            connected = await self._connector.connect(settings, lease)
         except Held as held:
-            self._gone(key, token)
+            self._gone(key)
             others = self._of_account[account]
             full = held.reply is not None and held.reply.code in _FULL_CODES
             if others and (full or held.target.kind is TargetKind.SCOPE):
@@ -217,7 +214,7 @@ class Pool:
             self._vanguard.failed(key, held)
             raise
         except BaseException:
-            self._gone(key, token)
+            self._gone(key)
             raise
         else:
             self._vanguard.stands(key)
@@ -227,7 +224,7 @@ class Pool:
                 self._vanguard.back(key)
                 self._wake_all(key)
         now = self._clock()
-        connection = Connection(key, connected.wire, connected.extensions, now, now, token)
+        connection = Connection(key, connected.wire, connected.extensions, now, now, lease.token)
         connection.wire.closed.add_done_callback(lambda _: self._lost(connection))
         return connection
 
@@ -242,15 +239,12 @@ class Pool:
         if connection in kept:
             kept.remove(connection)
         self._vanguard.lost(connection.key)
-        self._gone(connection.key, connection.token)
+        self._lessee.give_back(connection.token)
+        self._gone(connection.key)
 
-    def _gone(self, key: Key, token: str | None) -> None:
+    def _gone(self, key: Key) -> None:
         _decrease(self._of_server, key.server)
         _decrease(self._of_account, (key.server, key.account))
-        if token is not None and self._leases is not None:
-            task = asyncio.get_running_loop().create_task(self._leases.release(token))
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
         self._wake(key)
 
     # Bounds

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from config.effective import EffectiveSettings
     from worker.outcome import Transmission
-    from worker.transports.base import Begin, Mail
+    from worker.transports.base import Begin, Mail, Tokens
     from worker.transports.connection import Bounds, Connection, Leases
 
 _WARM_SECONDS = 0.05
@@ -33,6 +33,7 @@ class SmtpTransport:
         timeouts: how long a server may take for each step.
         ehlo_name: the name to greet servers with; absent: found out.
         leases: the fleet-wide cap on an account's connections.
+        tokens: where accounts with ``authentication_model = "oauth2"`` get their tokens.
         may_end: asked before a mail's last bytes: whether its slot is surely still its own.
         observe: told how many seconds each phase took: ``connect`` (DNS to the end of AUTH),
             ``preface`` (MAIL to 354), ``data`` (first byte of the mail to its reply).
@@ -45,10 +46,12 @@ class SmtpTransport:
         timeouts: Timeouts | None = None,
         ehlo_name: str | None = None,
         leases: Leases | None = None,
+        tokens: Tokens | None = None,
         may_end: Callable[[], bool] | None = None,
         observe: Callable[[str, float], None] | None = None,
     ) -> None:
-        self._pool = Pool(Connector(ehlo_name, observe=observe), bounds=bounds, leases=leases)
+        connector = Connector(ehlo_name, tokens=tokens, observe=observe)
+        self._pool = Pool(connector, bounds=bounds, leases=leases)
         self._timeouts = timeouts or Timeouts()
         self._observe = observe
         self._may_end = may_end

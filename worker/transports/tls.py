@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
 IMPLICIT_TLS_PORTS = frozenset({465, 2465})
 """Where TLS starts with the connection (RFC 8314 3.3; 2465 is its usual second)."""
 
+_OLD = frozenset({"tls1.0", "tls1.1"})
 _VERSIONS = {
     "ssl": (ssl.TLSVersion.MINIMUM_SUPPORTED, ssl.TLSVersion.MAXIMUM_SUPPORTED),
     "tls": (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.MAXIMUM_SUPPORTED),
+    "tls1.0": (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1),
+    "tls1.1": (ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_1),
     "tls1.2": (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2),
     "tls1.3": (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_3),
 }
@@ -58,7 +62,14 @@ def _context(
 ) -> ssl.SSLContext:
     lowest, highest = _VERSIONS[security]
     context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca_file)
-    context.minimum_version, context.maximum_version = lowest, highest
+    with warnings.catch_warnings():
+        # Python says that 1.0 and 1.1 are deprecated (RFC 8996). Whoever sets them has been told so.
+        warnings.filterwarnings("ignore", r"ssl\.TLSVersion\.", DeprecationWarning)
+        context.minimum_version, context.maximum_version = lowest, highest
+    if security in _OLD:
+        # They sign with SHA-1, which OpenSSL 3 has no cipher for above this level; it is lowered for
+        # this context alone (docs.openssl.org/3.0/man3/SSL_CTX_set_security_level).
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

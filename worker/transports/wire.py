@@ -140,7 +140,10 @@ class Wire(asyncio.Protocol):
             timer.cancel()
 
     def quit(self, grace_seconds: float = 2.0) -> None:
-        """Say QUIT and close when the server has answered, or after the grace time."""
+        """Say QUIT and let the server close, or close after the grace time.
+
+        The server counts the connection until it has closed it, and another may wait for its place.
+        """
         if self._broken is not None or self._quitting:
             return
         self._quitting = True
@@ -164,10 +167,7 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what the server sent; wake the reader when a reply is whole."""
-        if self._quitting:
-            self._transport.close()
-            return
-        if self._broken is not None:
+        if self._quitting or self._broken is not None:
             return
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:

@@ -1,12 +1,17 @@
-"""What the SMTP suites share: both event loops, certificates, a scripted server."""
+"""What the SMTP suites share: event loops, certificates, a scripted server, and a real one."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import dovecot
 from tests.support.certificates import Certificates, certificates
+from tests.support.jwts import Minter, make_minter
+from tests.support.mailserver import MISSING, MailServer
+from tests.support.smtp_matrix import USERS
 from tests.support.smtpd import SmtpServer
 
 if TYPE_CHECKING:
@@ -29,4 +34,22 @@ def certs(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 def server() -> Iterator[SmtpServer]:
     """A server that offers what modern ones do, and obeys the test's script."""
     with SmtpServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def minter() -> Minter:
+    """Whoever issues the access tokens that the mail server takes."""
+    return make_minter()
+
+
+@pytest.fixture(scope="session")
+def mailserver(minter: Minter) -> Iterator[MailServer]:
+    """A Postfix with Dovecot's logins; skips where there is none to start, but fails in CI."""
+    if not MailServer.available():
+        if os.environ.get("CI"):
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    tokens = dovecot.TokenKeys({dovecot.KEY: minter.public_pem}, (minter.issuer,))
+    with MailServer(USERS, tokens) as running:
         yield running

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.support.deliveries import deliver, run
+from tests.support.secrets_watch import secret
 from tests.support.settings import make_settings
 from tests.support.smtpd import Delay, Drop, Raw, Silence, SmtpServer
 from worker.errors import Held
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
 
     from tests.support.certificates import Certificates
 
-USERS = {"jane": "pass word"}
-LOGIN = {"username": "jane", "password": SecretStr("pass word")}
+USERS = {"jane": secret("pass word")}
+WORD = USERS["jane"]
+LOGIN = {"username": "jane", "password": SecretStr(WORD)}
 
 
 async def attempt(server_port: int, **changes: Any) -> None:
@@ -138,6 +141,18 @@ def test_refused_login_is_tried_once(loop_kind: str) -> None:
         assert error.reply.code == 535
         tried = [line for line in server.sessions[0].transcript if line.startswith("C: AUTH")]
         assert tried == ["C: AUTH PLAIN"]
+
+
+def test_what_a_server_repeats_of_a_login_is_not_kept(loop_kind: str) -> None:
+    """A reply stands in the ledger and in logs: a password in it, plain or encoded, is masked."""
+    encoded = [base64.b64encode(each.encode()).decode() for each in ("\0jane\0" + WORD, WORD)]
+    with SmtpServer(users={"jane": "other"}, auth_in_clear=True) as server:
+        server.on("auth", f"535 5.7.8 no ({WORD}) in AUTH PLAIN {encoded[0]}, {encoded[1]}; sorry")
+        changes: dict[str, Any] = {"authorisation": "required", "allow_cleartext_password": True}
+        error = held(server.port, loop_kind, **changes | LOGIN)
+    assert error.reply is not None
+    assert error.reply.text == "no (***) in AUTH PLAIN ***, ***; sorry"
+    assert not any(each in repr(error.__cause__) for each in encoded)
 
 
 def test_none_never_logs_in(loop_kind: str) -> None:

@@ -51,6 +51,8 @@ def test_where_tls_starts(security: str, mode: str, port: int, implicit: bool) -
     [
         ("ssl", ssl.TLSVersion.MINIMUM_SUPPORTED, ssl.TLSVersion.MAXIMUM_SUPPORTED),
         ("tls", ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.MAXIMUM_SUPPORTED),
+        ("tls1.0", ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1),
+        ("tls1.1", ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_1),
         ("tls1.2", ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2),
         ("tls1.3", ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_3),
     ],
@@ -65,6 +67,16 @@ def test_context_has_the_versions_asked_for(
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
     assert context_for(make_settings(transport_security=security)) is context
+
+
+def test_the_security_level_is_lowered_for_old_versions_alone() -> None:
+    """TLS 1.0 and 1.1 get OpenSSL's level 0; a context made after them has its own level still."""
+    levels = {
+        security: context_for(make_settings(transport_security=security)).security_level  # type: ignore[union-attr]  # all have a context
+        for security in ("tls1.0", "tls1.1", "tls1.2", "ssl", "tls")
+    }
+    assert levels["tls1.0"] == levels["tls1.1"] == 0
+    assert levels["tls1.2"] == levels["ssl"] == levels["tls"] > 0
 
 
 def test_context_without_security_and_without_verification() -> None:
@@ -146,6 +158,7 @@ def test_key_tells_apart_what_must_not_share() -> None:
         {"port": 26},
         {"user": "bob"},
         {"username": "jane"},
+        {"authentication_model": "oauth2"},
         {"authorisation": "required"},
         {"transport_security": "tls"},
         {"tls_mode": "implicit"},
@@ -153,6 +166,9 @@ def test_key_tells_apart_what_must_not_share() -> None:
         {"allow_cleartext_password": True},
     ):
         assert Key.of(make_settings(**change)) != base, change
+    by_token = {"authentication_model": "oauth2"}
+    other_mailbox = make_settings(**by_token, address="other@example.nz")
+    assert Key.of(other_mailbox) != Key.of(make_settings(**by_token))
     assert Key.of(make_settings(kind="batch", display_name="x", retry_for_seconds=1.0)) == base
 
 
