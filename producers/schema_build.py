@@ -1,4 +1,4 @@
-"""Writes ``schema/``: the JSON Schema of a job and the AsyncAPI page, from the models themselves.
+"""Writes ``schema/``: the JSON Schemas of a job and an event, and the AsyncAPI page.
 
 Run ``python -m producers.schema_build`` after a change; a test compares.
 """
@@ -12,6 +12,7 @@ from typing import Any, Final
 from .envelope import MAX_JOB_BYTES
 from .fields import ID_PATTERN, MAX_RECIPIENTS, USER_PATTERN
 from .job import SCHEMA_VERSION, Job
+from .schema_event import EVENT_VERSION, OUTCOMES, event_schema
 from .topology import Topology
 
 FOLDER: Final = Path(__file__).with_name("schema")
@@ -99,9 +100,10 @@ def asyncapi() -> str:
             "events": {
                 "address": "{outcome}.{company}.{kind}",
                 "description": (
-                    "Outcomes: sent, drafted, deferred, held, dead, unknown, cancelled."
+                    f"Outcomes: {', '.join(OUTCOMES)}."
                     " The company of the system is _system. At least once."
                 ),
+                "messages": {"event": {"$ref": "#/components/messages/event"}},
                 "bindings": {
                     "amqp": {
                         "is": "routingKey",
@@ -111,7 +113,11 @@ def asyncapi() -> str:
             },
         },
         "operations": {
-            kind: {"action": "send", "channel": {"$ref": f"#/channels/{kind}"}} for kind in channels
+            **{
+                kind: {"action": "send", "channel": {"$ref": f"#/channels/{kind}"}}
+                for kind in channels
+            },
+            "events": {"action": "receive", "channel": {"$ref": "#/channels/events"}},
         },
         "components": {
             "messages": {
@@ -121,7 +127,11 @@ def asyncapi() -> str:
                         "schemaFormat": "application/schema+json;version=draft-2020-12",
                         "schema": _envelope_schema(),
                     },
-                }
+                },
+                "event": {
+                    "contentType": "application/json",
+                    "payload": {"$ref": f"./event.v{EVENT_VERSION}.json"},
+                },
             }
         },
     }
@@ -159,7 +169,11 @@ def _envelope_schema() -> dict[str, Any]:
 
 def files() -> dict[str, str]:
     """What belongs into ``schema/``: name and content."""
-    return {f"job.v{SCHEMA_VERSION}.json": _dump(job_schema()), "asyncapi.yaml": asyncapi()}
+    return {
+        f"job.v{SCHEMA_VERSION}.json": _dump(job_schema()),
+        f"event.v{EVENT_VERSION}.json": _dump(event_schema()),
+        "asyncapi.yaml": asyncapi(),
+    }
 
 
 def _dump(value: Any) -> str:

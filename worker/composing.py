@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from config.email_limits import provider_refuses
 from worker import mime
 from worker.errors import Rejected
 from worker.user_defaults import with_user_defaults
@@ -34,7 +35,8 @@ class Composer:
         """Render a job for the recipients that are left.
 
         Raises:
-            Rejected: it can't be rendered; the reason says what to change.
+            Rejected: it can't be rendered, or its provider takes no such email; the reason says
+                what to change.
         """
         if job.error_report and not job.recipients:
             if not settings.error_reports_to:
@@ -43,8 +45,7 @@ class Composer:
                     " system.toml"
                 )
             job = job.model_copy(update={"to": settings.error_reports_to})
-        if job.apply_user_defaults:
-            job = with_user_defaults(job, settings)
+        job = with_user_defaults(job, settings)
         contents = {
             a.reference: self._content(a.name, a.reference, a.sha256)
             for a in job.attachments
@@ -54,7 +55,10 @@ class Composer:
             job, settings, message_id=job.message_id, date=date_at, contents=contents
         )
         left = tuple(address for address in mail.recipients if address not in settled)
-        return mail if len(left) == len(mail.recipients) else replace(mail, recipients=left)
+        refusal = provider_refuses(len(left), len(mail.content), settings)
+        if refusal is not None:
+            raise Rejected(refusal)
+        return replace(mail, recipients=left, job=job, contents=contents)
 
     def _content(self, name: str, reference: str, sha256: str | None) -> bytes:
         """Read one attachment below the folder, and check that it is what was published."""

@@ -23,8 +23,9 @@ from worker.errors import (
 )
 from worker.ledger.rows import Settlement, State
 from worker.outcome import Fact, Outcome, RecipientState, Reply
-from worker.retry import next_delay_seconds, with_wish
-from worker.settlements import ended, given_up, is_open, merged, not_taken
+from worker.recipients import room_for
+from worker.retry import next_delay_seconds, pause_of
+from worker.settlements import deferred_until, drafted, ended, given_up, is_open, merged, not_taken
 from worker.tickets import until_recorded
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from producers.job import Job
     from worker.ledger.ledger import Ledger
     from worker.outcome import RecipientReply, Transmission
+    from worker.pace import Budget
     from worker.tickets import Ticket
     from worker.transports.base import Mail, Transport
 
@@ -69,6 +71,7 @@ class Delivery:
 
     Attributes:
         mail_sent: whether the server waits for the mail itself, so that its slot is used.
+        budget: what the mail takes of its mailbox's recipients, where they are counted.
     """
 
     tools: Tools
@@ -79,6 +82,7 @@ class Delivery:
     begun_steady: float = 0.0
     begun_wall: float | None = None
     mail_sent: bool = False
+    budget: Budget | None = None
 
     async def run(self) -> None:
         """Deliver the job, or record why not; afterwards its row says what became of it.
@@ -105,6 +109,8 @@ class Delivery:
         try:
             settled = frozenset(r.address for r in self.ticket.settled if not is_open(r))
             mail = self.tools.render(self.job, self.settings, self.ticket.date_at, settled)
+            mail = replace(mail, attempts=self.ticket.attempts, claim=self.ticket.token)
+            self.budget = await room_for(self.tools.ledger, self.settings, len(mail.recipients))
             await self._wait_for_its_time()
             self.started_steady = self.tools.ledger.now().steady
             transport = self.tools.transports[self.settings.transport]
@@ -144,7 +150,7 @@ class Delivery:
         if not_before is not None:
             while (early := not_before - self.tools.ledger.now().steady) > 0:
                 await self.tools.sleep(early)
-        await self.ticket.begin(self.settings)
+        await self.ticket.begin(self.settings, self.budget)
         self.begun_wall, self.begun_steady = self.tools.ledger.now()
 
     async def _fail(self, failed: AttemptError) -> None:
@@ -166,6 +172,10 @@ class Delivery:
 
     async def _conclude(self, transmission: Transmission) -> None:
         """The server has answered every step: each recipient is accepted, refused or deferred."""
+        if transmission.draft is not None:
+            made = drafted(transmission.draft, transmission.reply, self.settings.transport)
+            await self._settle(made, mail_sent=False)
+            return
         recipients = merged(self.ticket.settled, transmission.recipients)
         deferred = [r for r in recipients if r.state is RecipientState.DEFERRED]
         if deferred:
@@ -180,7 +190,9 @@ class Delivery:
                 accepted=transmission.reply is not None,
             )
             return
-        await self._settle(ended(recipients, transmission.reply))
+        await self._settle(
+            ended(recipients, transmission.reply), mail_sent=not transmission.earlier
+        )
 
     async def _defer(
         self, deferred: Deferred, heard: tuple[RecipientReply, ...], *, accepted: bool = False
@@ -199,28 +211,15 @@ class Delivery:
             settled = given_up(over, deferred.reply, recipients)
             await self._settle(replace(settled, accepted=accepted), mail_sent=deferred.mail_sent)
             return
-        await self._settle(
-            Settlement(
-                State.WAITING,
-                Outcome.DEFERRED,
-                reason=deferred.reason,
-                due_at=self.tools.ledger.now().wall + delay,
-                backoff_seconds=delay,
-                reply=str(deferred.reply or ""),
-                event=Outcome.DEFERRED,
-                recipients=recipients,
-                accepted=accepted,
-            ),
-            mail_sent=deferred.mail_sent,
-        )
+        later = self.tools.ledger.now().wall + delay
+        settled = deferred_until(later, delay, deferred.reason, deferred.reply, recipients)
+        await self._settle(replace(settled, accepted=accepted), mail_sent=deferred.mail_sent)
 
     async def _hold(self, held: Held) -> None:
         """Not this mail's fault: hold the target, and let the mail wait uncounted."""
         target = str(held.target)
-        reason, probe_after_seconds = with_wish(held.reason, held.retry_after_seconds)
         token = self.ticket.token if target in self.ticket.probes else ""
-        if held.passed_on_seconds and not token:  # another's hold; if cleared, back for no longer
-            probe_after_seconds = held.passed_on_seconds
+        reason, probe_after_seconds = pause_of(held, probing=bool(token))
         await self._recorded(
             partial(
                 self.tools.ledger.hold,

@@ -80,6 +80,7 @@ class Held(AttemptError):
     Attributes:
         target: what gets nothing until it works again.
         retry_after_seconds: the server's own wish, where it gave one.
+        time_is_known: whether that time is no wish, but known here: it is then taken as it is.
         passed_on_seconds: for how much longer another mail's failure, which this is, speaks for
             all; None where the server has told this mail itself.
     """
@@ -92,11 +93,13 @@ class Held(AttemptError):
         reply: Reply | None = None,
         mail_sent: bool = False,
         retry_after_seconds: float | None = None,
+        time_is_known: bool = False,
         passed_on_seconds: float | None = None,
     ) -> None:
         super().__init__(reason, reply=reply, mail_sent=mail_sent)
         self.target = target
         self.retry_after_seconds = retry_after_seconds
+        self.time_is_known = time_is_known
         self.passed_on_seconds = passed_on_seconds
 
 

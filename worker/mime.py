@@ -74,7 +74,7 @@ def _render(
     date: float,
     contents: Mapping[str, bytes],
 ) -> Mail:
-    sender = _sender(job, settings)
+    sender = sender_of(job, settings)
     to, cc, bcc, reply_to = map(_mailboxes, (job.to, job.cc, job.bcc, job.reply_to))
     everyone = dict.fromkeys(box.address for box in (*to, *cc, *bcc))
     headers = [
@@ -104,7 +104,12 @@ def _render(
     )
 
 
-def _sender(job: Job, settings: EffectiveSettings) -> Mailbox:
+def sender_of(job: Job, settings: EffectiveSettings) -> Mailbox:
+    """Return whom the mail is from: as the job says, else the user, with the user's name.
+
+    Raises:
+        ValueError: the job names none, and the user has no address.
+    """
     if job.sender is None and settings.address is None:
         raise ValueError(f"no sender: set address in the file of user {settings.user!r}")
     named = mailbox(job.sender if job.sender is not None else str(settings.address))

@@ -38,16 +38,44 @@ class RecipientReply:
     reply: Reply
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Draft:
+    """A mail that was made and not sent.
+
+    Attributes:
+        remote_id: its immutable id in the mailbox; empty where it is only intended, or a file.
+        web_link: where a person opens it; empty where it is a file.
+        content: the unsent message as a file (RFC 5322), where that is what was made.
+    """
+
+    remote_id: str = ""
+    web_link: str = ""
+    content: bytes | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Transmission:
     """What a transport brings back when the server answered every step.
 
-    ``reply`` is the reply to the mail itself, or None where no recipient was accepted and so
-    nothing was sent.
+    Attributes:
+        recipients: what the server said of each.
+        reply: to the mail itself, or None where no recipient was accepted and so nothing was sent.
+        draft: what was made instead, where the job was to compose.
+        earlier: an earlier attempt had sent it already; this one only found out.
     """
 
     recipients: tuple[RecipientReply, ...]
     reply: Reply | None
+    draft: Draft | None = None
+    earlier: bool = False
+
+
+def taken_whole(
+    recipients: tuple[str, ...], reply: Reply, *, earlier: bool = False
+) -> Transmission:
+    """What a way brings back that speaks of a mail as a whole: all recipients share one reply."""
+    heard = tuple(RecipientReply(each, RecipientState.ACCEPTED, reply) for each in recipients)
+    return Transmission(heard, reply, earlier=earlier)
 
 
 class TargetKind(StrEnum):

@@ -14,10 +14,13 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from config.effective import source_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from config.effective import EffectiveSettings
+    from config.registration import Registration
 
 Per = Literal["minute", "day"]
 """What a limit's number is counted in."""
@@ -76,13 +79,7 @@ class Limit:
     @property
     def source(self) -> str:
         """Where it is set: ``companies/acme/company.toml [smtp] batch_emails_per_min``."""
-        if self.layer == "environment" and self.file:
-            return self.file
-        table, _, name = self.key.rpartition(".")
-        written = f"[{table}] {name}" if table else name
-        if self.layer == "oauth2":
-            return f"{written}, set by oauth2 in {self.file}"
-        return f"{self.file} {written}" if self.file else written
+        return source_of(self.layer, self.file, self.key)
 
     def __str__(self) -> str:
         return f"{self.scope} allows {self.limit} a {self.per}"
@@ -114,9 +111,29 @@ def scope_of_mailbox(account: str) -> str:
     return f"mailbox:{account}"
 
 
+def scope_of_recipients(account: str) -> str:
+    """The scope of what a mailbox may write to in a day."""
+    return f"{scope_of_mailbox(account)}:recipients"
+
+
+def is_of_recipients(scope: str) -> bool:
+    """Whether a scope counts recipients: no id has a colon in it."""
+    return scope.endswith(":recipients")
+
+
+def account_of_recipients(scope: str) -> str:
+    """The account whose recipients a scope counts."""
+    return scope.removeprefix(scope_of_mailbox("")).removesuffix(":recipients")
+
+
 def scope_of_connections(account: str) -> str:
     """The scope of the cap on a mailbox's connections."""
     return f"conn:{account}"
+
+
+def scope_of_app(registration: Registration) -> str:
+    """The scope of the cap on an app registration's requests: Graph counts them together."""
+    return f"app:{registration.client_id or registration.grant}"
 
 
 class Rule(NamedTuple):
@@ -175,3 +192,23 @@ def limits_of(settings: EffectiveSettings, window_seconds: float = WINDOW_SECOND
             )
         )
     return sorted(limits)
+
+
+class Budget(NamedTuple):
+    """What one mail takes of the recipients that its mailbox may write to in any 24 h.
+
+    Attributes:
+        recipients: how many the mail has; the ledger counts them when it begins.
+    """
+
+    scope: str
+    limit: int
+    recipients: int
+
+
+def budget_of(settings: EffectiveSettings, recipients: int) -> Budget | None:
+    """Return what a mail under these settings takes; None where nothing is counted."""
+    limit = settings.mailbox_recipients_per_day
+    if limit is None or settings.kind not in _MAILS:
+        return None
+    return Budget(scope_of_recipients(settings.account), limit, recipients)

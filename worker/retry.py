@@ -5,7 +5,10 @@ Pure, with the random number passed in.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from worker.errors import Held
 
 FIRST_DELAY_SECONDS = 30.0
 LONGEST_DELAY_SECONDS = 3600.0
@@ -45,6 +48,22 @@ def with_wish(reason: str, wish_seconds: float | None) -> tuple[str, float | Non
         return reason, None
     seconds, note = granted(wish_seconds)
     return (f"{reason}; {note}" if note else reason), seconds
+
+
+def pause_of(held: Held, *, probing: bool) -> tuple[str, float | None]:
+    """Return a hold's reason, and for how long its target is left alone where that is known.
+
+    Args:
+        held: what was met.
+        probing: whether this mail tries the hold out: then even what it heard of another's failure
+            counts as its own.
+    """
+    reason, seconds = held.reason, held.retry_after_seconds
+    if not held.time_is_known:
+        reason, seconds = with_wish(reason, seconds)
+    if held.passed_on_seconds and not probing:  # another's hold; if cleared, back for no longer
+        seconds = held.passed_on_seconds
+    return reason, seconds
 
 
 def back_off_seconds(

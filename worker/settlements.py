@@ -9,7 +9,7 @@ from worker.ledger.rows import Settlement, State
 from worker.outcome import Outcome, RecipientState
 
 if TYPE_CHECKING:
-    from worker.outcome import RecipientReply, Reply
+    from worker.outcome import Draft, RecipientReply, Reply
 
 
 def is_open(recipient: RecipientReply) -> bool:
@@ -88,4 +88,36 @@ def dead(
         reply=str(reply or ""),
         event=Outcome.DEAD,
         recipients=recipients,
+    )
+
+
+def deferred_until(
+    due_at: float,
+    backoff_seconds: float,
+    reason: str,
+    reply: Reply | None,
+    recipients: tuple[RecipientReply, ...],
+) -> Settlement:
+    """Tried again at ``due_at`` (Unix seconds), after that much of ``retry_for``."""
+    return Settlement(
+        State.WAITING,
+        Outcome.DEFERRED,
+        reason=reason,
+        due_at=due_at,
+        backoff_seconds=backoff_seconds,
+        reply=str(reply or ""),
+        event=Outcome.DEFERRED,
+        recipients=recipients,
+    )
+
+
+def drafted(draft: Draft, reply: Reply | None, transport: str) -> Settlement:
+    """Made, and not sent: a person does that."""
+    return Settlement(
+        State.DRAFTED,
+        Outcome.DRAFTED,
+        reply=str(reply or ""),
+        transport=transport,
+        event=Outcome.DRAFTED,
+        draft=draft,
     )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from worker.ledger.ledger import Ledger
     from worker.ledger.rows import Claim, NewJob
     from worker.outcome import RecipientReply
+    from worker.pace import Budget
 
 SETTLE_AGAIN_SECONDS = 1.0
 T = TypeVar("T")
@@ -59,8 +60,8 @@ class Ticket(Protocol):
     token: str
     waiting_since_at: float
 
-    async def begin(self, settings: EffectiveSettings) -> None:
-        """Commit that the mail leaves now.
+    async def begin(self, settings: EffectiveSettings, budget: Budget | None = None) -> None:
+        """Commit that the mail leaves now, and count its recipients where that is asked for.
 
         Raises:
             BeginRefused: it must not leave.
@@ -105,13 +106,16 @@ async def until_recorded(
             await sleep(SETTLE_AGAIN_SECONDS)
 
 
-def _terms(settings: EffectiveSettings, worker: str, date_at: float) -> Terms:
+def _terms(
+    settings: EffectiveSettings, worker: str, date_at: float, budget: Budget | None
+) -> Terms:
     return Terms(
         worker=worker,
         transport=settings.transport,
         date_at=date_at,
         on_unknown=settings.on_unknown,
         resend_after_seconds=settings.reply_timeout_seconds,
+        budget=budget,
     )
 
 
@@ -146,13 +150,13 @@ class DirectTicket:
         self.date_at = ledger.now().wall
         self.waiting_since_at = self.date_at
 
-    async def begin(self, settings: EffectiveSettings) -> None:
+    async def begin(self, settings: EffectiveSettings, budget: Budget | None = None) -> None:
         """Write the row as in DATA; the first copy of the job to do so wins."""
         begin = partial(
             deliveries.begin_direct,
             job=self._job,
             token=self.token,
-            terms=_terms(settings, self._worker, self.date_at),
+            terms=_terms(settings, self._worker, self.date_at, budget),
         )
         await _confirmed(self._ledger, begin, self.token)
         self.has_row = self.begun = True
@@ -223,12 +227,12 @@ class ClaimTicket:
         self.probes = claim.probes
         self.waiting_since_at = claim.waiting_since_at
 
-    async def begin(self, settings: EffectiveSettings) -> None:
+    async def begin(self, settings: EffectiveSettings, budget: Budget | None = None) -> None:
         """Mark job and slots as in DATA."""
         begin = partial(
             deliveries.begin_claimed,
             claim=self._claim,
-            terms=_terms(settings, self._worker, self.date_at),
+            terms=_terms(settings, self._worker, self.date_at, budget),
         )
         await _confirmed(self._ledger, begin, self.token)
         self.begun = True

@@ -24,15 +24,22 @@ def with_user_defaults(job: Job, settings: EffectiveSettings) -> Job:
     if job.kind != "compose" and not job.apply_user_defaults:
         return job
     plain_only = settings.mail_format == "plain" and job.text is not None
+    markup = job.html
+    if markup is None and job.kind == "compose" and settings.mail_format == "html":
+        markup = _as_html(job.text or "")  # else the draft would open as plain text
     changes = {
         "cc": job.cc or settings.cc,
         "bcc": job.bcc or settings.bcc,
         "reply_to": job.reply_to or settings.reply_to,
         "read_receipt": job.read_receipt or settings.request_read_receipt,
         "text": _signed_text(job.text, settings.signature),
-        "html": None if plain_only else _signed_html(job.html, settings.signature),
+        "html": None if plain_only else _signed_html(markup, settings.signature),
     }
     return job.model_copy(update=changes)
+
+
+def _as_html(text: str) -> str:
+    return html.escape(text, quote=False).replace("\n", "<br>\n")
 
 
 def _signed_text(text: str | None, signature: str) -> str | None:
@@ -49,7 +56,7 @@ def _signed_html(markup: str | None, signature: str) -> str | None:
         return markup
     rich = signature.strip()
     if not _TAG.search(signature):
-        rich = html.escape(rich, quote=False).replace("\n", "<br>\n")
+        rich = _as_html(rich)
     block = f"<br><br>\n{rich}\n"
     ends = [match.start() for match in _BODY_END.finditer(markup)]
     at = ends[-1] if ends else len(markup)

@@ -130,6 +130,16 @@ def test_every_outcome_is_told(desk: Office, server: SmtpServer, listener: Liste
 
 
 @pytest.mark.rabbitmq
+def test_a_draft_is_told_with_the_way_to_it(desk: Office, listener: Listener) -> None:
+    """The event says that an unsent message is kept with the job, which no server was asked for."""
+    receipt = desk.producer.compose(Email("a@customers.example", "x", text="y"), company="loud")
+    key, event = listener.wait_for(receipt.job_id, "drafted")
+    assert key == "drafted.loud.compose"
+    assert (event["draft"], event["web_link"]) == ("eml", None)
+    assert (event["transport"], event["attempts"]) == ("accredo-mailer", 1)
+
+
+@pytest.mark.rabbitmq
 def test_a_hold_is_told(desk: Office, listener: Listener) -> None:
     """Mail that waits because its server is down says so, with the reason."""
     write_company(desk.fleet.root / "settings", "dark", free_port())

@@ -116,7 +116,7 @@ class Store:
 
     def dump(self) -> list[tuple[str, list[tuple[Any, ...]]]]:
         """Read everything, to show that nothing has changed."""
-        names = ("delivery", "attempt", "slot", "scope", "hold", "lane", "worker")
+        names = ("delivery", "attempt", "draft", "slot", "scope", "hold", "lane", "worker")
         return [
             (n, sorted((tuple(row) for row in self.query(f"SELECT * FROM {n}")), key=repr))  # noqa: S608 - the names are right here
             for n in names

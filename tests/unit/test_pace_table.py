@@ -14,8 +14,10 @@ from config.context import KEYS
 from tests.support.ledger import LANE, Store
 from tests.support.limits import LIMITS, WRITTEN, limited
 from tests.support.settings_tree import JANE, SMTP, SettingsTree
+from worker.holding import targets_of
 from worker.ledger.rows import Nothing
-from worker.pace import limits_of, scope_of_connections
+from worker.outcome import HoldTarget, TargetKind
+from worker.pace import budget_of, limits_of, scope_of_connections
 
 if TYPE_CHECKING:
     from config.effective import EffectiveSettings
@@ -25,6 +27,7 @@ TESTS = Path(__file__).resolve().parents[1]
 PAGE = TESTS.parent / "docs" / "pace.md"
 KINDS: tuple[Kind, ...] = ("batch", "send", "compose")
 CONNECTIONS = "email.mailbox_connections"
+RECIPIENTS = "email.mailbox_recipients_per_day"
 WINDOWS = {"60 s": 60.0, "24 h": 86_400.0}
 
 
@@ -118,14 +121,19 @@ def test_takes_nothing(tmp_path: Path, row: Row, company: str | None) -> None:
     assert row.scope == "none"
 
 
-def test_a_draft_opens_no_connection() -> None:
-    """Nobody can write that drafts go by SMTP, whose connections are the ones that are counted."""
+def test_only_a_draft_in_a_mailbox_needs_a_connection() -> None:
+    """Nobody can write that drafts go by SMTP, and a file needs nobody."""
+    (row,) = [row for row in ROWS if (row.kind, row.key) == ("compose", CONNECTIONS)]
+    target = str(HoldTarget(TargetKind.SCOPE, row.scope))
+    for way, needs in (("microsoft-365", True), ("accredo-mailer", False)):
+        settings = limited(kind="compose", transport=way, mailbox_connections=3)
+        assert (target in targets_of(settings)) is needs
     assert "smtp" not in KEYS["mail_options.compose"].choices
 
 
 def test_every_row_is_there_once() -> None:
     """For each kind of job and each key that limits there is one row."""
-    keys = [WRITTEN[name].key for name in LIMITS] + [CONNECTIONS]
+    keys = [WRITTEN[name].key for name in LIMITS] + [CONNECTIONS, RECIPIENTS]
     assert sorted((row.kind, row.key) for row in ROWS) == sorted(itertools.product(KINDS, keys))
 
 
@@ -150,6 +158,14 @@ def test_the_cap_on_connections_has_the_scope_that_the_page_says() -> None:
     """The rows about connections name the scope that leases are kept in."""
     scopes = {row.scope for row in ROWS if row.key == CONNECTIONS and row.kind != "compose"}
     assert scopes == {scope_of_connections(limited().account)}
+
+
+def test_the_recipients_of_a_day_have_the_scope_that_the_page_says() -> None:
+    """The rows about recipients name the scope that they are counted in, and what counts none."""
+    for kind in KINDS:
+        budget = budget_of(limited(kind=kind, mailbox_recipients_per_day=3), 1)
+        (row,) = [row for row in ROWS if (row.kind, row.key) == (kind, RECIPIENTS)]
+        assert row.scope == ("none" if budget is None else budget.scope)
 
 
 def test_every_named_test_exists() -> None:

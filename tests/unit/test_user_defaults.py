@@ -64,6 +64,16 @@ def test_plain_format_drops_html_where_there_is_text() -> None:
     assert with_user_defaults(only, settings).html == "<p>Hi</p>"
 
 
+def test_a_draft_of_text_has_the_form_that_its_user_edits() -> None:
+    """mail_format = html makes html of a draft's text; a mail that is sent stays what it was."""
+    job = make_mime_job(kind="compose", text="1 < 2\n")
+    rich = make_settings(signature="<b>Jane</b>")
+    assert with_user_defaults(job, rich).html == "1 &lt; 2<br>\n<br><br>\n<b>Jane</b>\n"
+    assert with_user_defaults(job, make_settings(mail_format="plain")).html is None
+    sent = make_mime_job(apply_user_defaults=True)
+    assert with_user_defaults(sent, rich).html is None
+
+
 def test_empty_tab_changes_nothing() -> None:
     """Without values on the tab the job says the same as before."""
     job = make_mime_job(kind="compose", html="<p>Hi</p>")

@@ -9,9 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.binding import tightest
-from worker.pace import limits_of, scope_of_connections
+from worker.pace import budget_of, limits_of, scope_of_connections, scope_of_mailbox
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
     from config.effective import EffectiveSettings
@@ -87,11 +89,31 @@ def _print_limits(console: Console, effective: EffectiveSettings) -> None:
             line.append(", the tightest", style="bold")
         console.print(line)
         console.print(Text(f"    {limit.source}", style="dim"))
-    if effective.transport == "smtp" and effective.mailbox_connections is not None:
-        written = effective.provenance["mailbox_connections"]
+    for words, name in _beside(effective):
+        written = effective.provenance[name]
+        console.print(Text(f"  {words} ({written.layer})"))
+        console.print(Text(f"    {written.source}", style="dim"))
+
+
+def _beside(effective: EffectiveSettings) -> Iterator[tuple[str, str]]:
+    """What else limits a mailbox, in words, and the attribute that says so."""
+    if effective.transport not in {"smtp", "microsoft-365"}:
+        return
+    connections, mailbox = effective.mailbox_connections, scope_of_mailbox(effective.account)
+    if connections is not None:
+        what = "connections" if effective.transport == "smtp" else "requests"
         scope = scope_of_connections(effective.account)
-        most = effective.mailbox_connections
-        console.print(Text(f"  {scope} allows {most} connections at a time ({written.layer})"))
+        yield f"{scope} allows {connections} {what} at a time", "mailbox_connections"
+    budget = budget_of(effective, recipients=0)
+    if budget is not None:
+        words = f"{budget.scope} allows {budget.limit} recipients a day"
+        yield words, "mailbox_recipients_per_day"
+    recipients, size_mb = effective.mailbox_recipients_per_email, effective.mailbox_email_mb
+    if recipients is not None and effective.kind != "compose":
+        words = f"{mailbox} takes emails to at most {recipients} recipients"
+        yield words, "mailbox_recipients_per_email"
+    if size_mb is not None:
+        yield f"{mailbox} takes emails of at most {size_mb} MB", "mailbox_email_mb"
 
 
 def _limit_json(limit: Limit) -> dict[str, Any]:

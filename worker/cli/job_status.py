@@ -10,6 +10,7 @@ import click
 
 from worker.binding import Binding
 from worker.cli import render
+from worker.cli.drafts import describe, draft_json, read_draft
 from worker.cli.failures import Failed
 from worker.cli.forecast import Forecast, Outlook
 from worker.ledger.queries import AttemptRecord, JobRecord, attempts_of, find_job
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
     from worker.ledger.clock import Now
+    from worker.ledger.drafts import DraftRecord
     from worker.ledger.ledger import Ledger
 
 
@@ -32,6 +34,7 @@ class Report:
     job: JobRecord
     attempts: list[AttemptRecord]
     forecast: Forecast | None
+    draft: DraftRecord | None
     now: Now
 
 
@@ -48,7 +51,8 @@ def read_report(ledger: Ledger, job_id: str, settings: Settings | None) -> Repor
             return None
         waits = job.state in {State.WAITING, State.PAUSED}
         forecast = Outlook(connection, now, settings).of(job) if waits else None
-        return Report(job, attempts_of(connection, job_id), forecast, now)
+        draft = read_draft(connection, job_id)
+        return Report(job, attempts_of(connection, job_id), forecast, draft, now)
 
     report = ledger.read(operation)
     if report is None:
@@ -96,6 +100,7 @@ def as_json(report: Report, mask: Callable[[str], str]) -> dict[str, Any]:
         "message_id": job.message_id,
         "transport": job.transport,
         "reply": mask(job.reply),
+        "draft": draft_json(report.draft),
         "enqueued_at": render.iso(job.enqueued_at),
         "accepted_at": render.iso(job.accepted_at),
         "updated_at": render.iso(job.updated_at),
@@ -147,6 +152,7 @@ def print_report(report: Report, mask: Callable[[str], str]) -> None:
             ("state", job.state.value),
             ("reason", mask(job.reason)),
             ("reply", mask(job.reply)),
+            ("draft", describe(job.job_id, report.draft) if report.draft else ""),
             ("line", f"{owner}, {job.kind}"),
             ("batch", job.batch_id or ""),
             ("subject", job.subject),

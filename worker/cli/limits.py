@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
+from config.errors import ConfigError
+from config.values import SYSTEM, Kind
 from worker.binding import Use
 from worker.cli import render
 from worker.ledger.figures import newest_accepted
+from worker.ledger.recipients import used_by_scope
 from worker.ledger.uses import uses_of
-from worker.pace import WINDOW_SECONDS
+from worker.pace import WINDOW_SECONDS, Limit, account_of_recipients, budget_of
 from worker.telemetry.rules import Rules
 from worker.telemetry.window import SlidingWindow
 
@@ -18,9 +22,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from config.effective import Provenance
     from config.settings import Settings
     from worker.cli.forecast import Outlook
-    from worker.pace import Limit
+    from worker.pace import Budget
 
 LOOK_BACK_SECONDS: Final = 3600.0
 LOOK_BACK_EMAILS: Final = 100_000
@@ -31,7 +36,7 @@ class LimitRow(NamedTuple):
     """One limit.
 
     Attributes:
-        window: accepted in the last 60 s; of a day's limit, its slots in use.
+        window: accepted in the last 60 s; of a day's limit, its slots in use, or the recipients.
         worst: the most in any 60 s of the last hour; None for a day's.
         waiting: how many wait under it.
         drains_at: when those that are due will have left (Unix seconds); None if it can't be told.
@@ -90,7 +95,53 @@ def read_limits(
                 None if drain is None else outlook.now.wall + drain,
             )
         )
+    return [*rows, *_of_recipients(connection, outlook, settings, company)]
+
+
+def _of_recipients(
+    connection: Connection, outlook: Outlook, settings: Settings, company: str | None
+) -> list[LimitRow]:
+    """The mailboxes that have written to anybody in 24 h and are limited in that."""
+    lanes: dict[str, list[Any]] = {}
+    for record in outlook.lanes:
+        lanes.setdefault(f"{record.lane.company}/{record.lane.user}", []).append(record)
+    rows = []
+    for scope, used in used_by_scope(connection, outlook.now).items():
+        account = account_of_recipients(scope)
+        if company not in {None, account.partition("/")[0]}:
+            continue
+        counted = _counted(settings, account)
+        if not counted:
+            continue
+        budget, key = next(iter(counted.values()))
+        limit = Limit(
+            scope,
+            budget.limit,
+            window_seconds=24 * 3600.0,
+            even=False,
+            per="day",
+            layer=key.layer,
+            key=key.key,
+            file=key.file,
+        )
+        own = [each for each in lanes.get(account, ()) if each.lane.kind in counted]
+        drain = outlook.drain_seconds(own)
+        at = None if drain is None else outlook.now.wall + drain
+        rows.append(LimitRow(limit, used, None, sum(each.waiting for each in own), at))
     return rows
+
+
+def _counted(settings: Settings, account: str) -> dict[str, tuple[Budget, Provenance]]:
+    """The kinds of an account's mail whose recipients are counted: the limit, and who has set it."""
+    context, _, user = account.partition("/")
+    found = {}
+    for kind in get_args(Kind):
+        with suppress(ConfigError):
+            each = settings.resolve(None if context == SYSTEM else context, user, kind)
+            budget = budget_of(each, recipients=0)
+            if budget is not None:
+                found[kind] = (budget, each.provenance["mailbox_recipients_per_day"])
+    return found
 
 
 def _concerns(limit: Limit, company: str | None) -> bool:

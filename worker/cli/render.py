@@ -85,7 +85,9 @@ def table(
 
 
 def _wrapped(text: str, room: int) -> list[str]:
-    return textwrap.wrap(text, room, break_on_hyphens=False) or [""]
+    """Break a text into lines; a word that has no room on one is broken too, but never a link."""
+    whole = "https://" in text
+    return textwrap.wrap(text, room, break_on_hyphens=False, break_long_words=not whole) or [""]
 
 
 def show(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from worker.cli import render
+from worker.cli.drafts import STANDARD_OUTPUT, write_eml
 from worker.cli.forecast import NO_SETTINGS, NO_WORKER, Outlook, batch_limit
 from worker.cli.holds import hold_json, print_holds
 from worker.cli.job_status import as_json as job_as_json
@@ -63,13 +64,32 @@ class Overview(NamedTuple):
 @click.command()
 @click.argument("job_id", metavar="[JOB]", required=False)
 @click.option("--addresses", is_flag=True, help="Show whole addresses.")
+@click.option("--eml", metavar="FILE", help="Write JOB's unsent message there; - prints it.")
+@click.option("--force", is_flag=True, help="With --eml: overwrite FILE.")
 @render.json_option
 @click.pass_obj
-def status(here: Installation, job_id: str | None, *, addresses: bool, as_json: bool) -> None:
+def status(
+    here: Installation,
+    job_id: str | None,
+    *,
+    addresses: bool,
+    eml: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Show what waits and leaves, or with JOB what became of one email.
 
-    Of a waiting email it tells its place in line, when it will leave, and because of which limit.
+    Of a waiting email it tells its place in line, when it will leave, and because of which limit;
+    of a draft, where it is.
     """
+    if eml is not None:
+        if job_id is None:
+            raise click.UsageError("--eml needs the JOB whose unsent message it writes")
+        if eml == STANDARD_OUTPUT and as_json:
+            raise click.UsageError("give --eml - or --json: only one can be on standard output")
+        write_eml(here, job_id, eml, replace=force)
+        if eml == STANDARD_OUTPUT:
+            return
     settings = here.settings()
     if job_id is None:
         _show_overview(here, settings, as_json=as_json)

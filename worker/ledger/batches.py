@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
+from worker.ledger import drafts
 from worker.ledger.holds import all_holds
 from worker.ledger.lanes import note_waiting
 from worker.ledger.operations import CANCEL
@@ -109,6 +110,7 @@ def cancel_some(connection: Connection, now: Now, company: str, batch_id: str, r
     rows = [{"job_id": job_id, "reason": reason, "now": now.wall} for job_id in found]
     if rows:
         connection.execute(CANCEL, rows)
+        drafts.forget(connection, [each["job_id"] for each in rows])
     return len(rows)
 
 

@@ -48,6 +48,14 @@ _FAULTS = {
         "SELECT count(*) FROM delivery WHERE body IS NULL"
         " AND state IN ('waiting', 'paused', 'claimed', 'data', 'dead', 'unknown')"
     ),
+    "drafted jobs have no draft": text(
+        "SELECT count(*) FROM delivery WHERE state = 'drafted'"
+        " AND NOT EXISTS (SELECT 1 FROM draft WHERE draft.job_id = delivery.job_id)"
+    ),
+    "drafts belong to a job that is not there": text(
+        "SELECT count(*) FROM draft"
+        " WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.job_id = draft.job_id)"
+    ),
     "jobs are in the hands of a worker that is not there": text(
         "SELECT count(*) FROM delivery WHERE worker IS NOT NULL"
         " AND worker NOT IN (SELECT id FROM worker)"

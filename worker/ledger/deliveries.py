@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, text
 
 from worker.errors import BeginRefused
+from worker.ledger import recipients
 from worker.ledger.lanes import note_waiting
 from worker.ledger.lease import has_lease
 from worker.ledger.parking import pause_of
@@ -158,7 +159,7 @@ def begin_direct(
 
     Raises:
         BeginRefused: another copy has a row already, its batch is paused, or this worker was
-            reaped.
+            reaped, or its mailbox may not write to so many any more today.
     """
     require_worker(connection, terms.worker)
     if job.batch_id is not None:
@@ -180,6 +181,8 @@ def begin_direct(
     )
     if not inserted:
         raise BeginRefused("another copy of this job is in the ledger")
+    if terms.budget is not None:
+        recipients.spend(connection, now, terms.budget)
     connection.execute(
         _ADD_ATTEMPT, {"job_id": job.job_id, "worker": terms.worker, "now": now.wall}
     )
@@ -195,8 +198,9 @@ def begin_claimed(
     """Begin a claimed job with all its slots, or nothing.
 
     Raises:
-        BeginRefused: the claim is spent, foreign, reaped or too early; nothing has changed once
-            the caller's transaction is rolled back.
+        BeginRefused: the claim is spent, foreign, reaped or too early, or its mailbox may not write
+            to so many any more today; nothing has changed once the caller's transaction is rolled
+            back.
     """
     require_worker(connection, terms.worker)
     begun = connection.execute(
@@ -213,6 +217,8 @@ def begin_claimed(
     ).rowcount
     if begun != 1:
         raise BeginRefused("the claim is spent: the job was cancelled, reaped or begun already")
+    if terms.budget is not None:  # before slots: scopes are locked first
+        recipients.spend(connection, now, terms.budget)
     begin_slots(connection, now, claim.token, claim.slots)
     connection.execute(
         _ADD_ATTEMPT, {"job_id": claim.job_id, "worker": terms.worker, "now": now.wall}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
+from worker.ledger import drafts
 from worker.ledger.lanes import note_waiting
 from worker.ledger.rows import FINAL, Prio, Settlement, State, dump_recipients
 from worker.ledger.slots import disown_slots, release_slots, settle_slots
@@ -35,6 +36,7 @@ _SETTLE = text(
     "UPDATE delivery SET state = :state, reason = :reason, due_at = coalesce(:due_at, due_at),"
     " prio = :prio, worker = NULL, claim = NULL, body = CASE WHEN :final = 1 THEN NULL ELSE body END,"
     " recipients = :recipients, reply = :reply, event = coalesce(:event, event),"
+    " transport = coalesce(:transport, transport),"
     " attempts = attempts + :extra, backoff_seconds = backoff_seconds + :backoff, first_attempt_at = coalesce(first_attempt_at, :first),"
     " updated_at = :now"
     " WHERE job_id = :job_id AND claim = :token AND state IN ('claimed', 'data')"
@@ -96,6 +98,7 @@ def settle(
             "recipients": dump_recipients(settlement.recipients),
             "reply": settlement.reply,
             "event": settlement.event,
+            "transport": settlement.transport or None,
             "backoff": settlement.backoff_seconds,
             "extra": int(settlement.counted and not begun),
             "first": now.wall if settlement.counted else None,
@@ -104,6 +107,8 @@ def settle(
     ).first()
     settle_slots(connection, now, token)
     good = row is not None
+    if good and settlement.draft is not None:
+        drafts.keep(connection, now, job_id, settlement.draft)
     if row is not None and settlement.state is State.WAITING:
         note_waiting(connection, row.company, row.user_id, row.kind, row.due_at)
     elif not good and begun and settlement.accepted and settlement.state is State.SENT:

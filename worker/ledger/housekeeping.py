@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
-from worker.ledger import batches
+from worker.ledger import batches, drafts
 from worker.ledger.holds import expire_holds
 from worker.ledger.lanes import note_waiting
 from worker.ledger.rows import FINAL, Prio
@@ -33,7 +33,7 @@ _KILL = text(
 )
 _RESENDABLE = text(
     "SELECT job_id, company, user_id, kind FROM delivery WHERE state = 'unknown'"
-    " AND on_unknown = 'resend' AND resends = 0 AND due_at <= :now LIMIT :step"
+    " AND on_unknown IN ('resend', 'verify') AND resends = 0 AND due_at <= :now LIMIT :step"
     " FOR UPDATE SKIP LOCKED"
 )
 _RESEND = text(
@@ -90,7 +90,7 @@ def resend_unknown(connection: Connection, now: Now) -> list[str]:
 
 
 def prune(connection: Connection, now: Now, *, older_than_seconds: float) -> int:
-    """Delete some final rows of that age with their attempts; how many rows.
+    """Delete some final rows of that age with their attempts and drafts; how many rows.
 
     Call it again until it returns 0.
     """
@@ -102,4 +102,5 @@ def prune(connection: Connection, now: Now, *, older_than_seconds: float) -> int
     if old:
         connection.execute(_PRUNE_ATTEMPTS, old)
         connection.execute(_PRUNE, old)
+        drafts.forget(connection, [each["job_id"] for each in old])
     return len(old)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
+from worker.ledger import drafts
 from worker.ledger.lanes import note_waiting
 from worker.ledger.rows import Prio, State
 
@@ -57,7 +58,10 @@ STEP = 500
 def cancel(connection: Connection, now: Now, job_id: str, reason: str) -> bool:
     """Cancel a job that is not in DATA and not final; whether it was cancelled."""
     named = {"job_id": job_id, "reason": reason, "now": now.wall}
-    return connection.execute(CANCEL, named).rowcount == 1
+    if connection.execute(CANCEL, named).rowcount != 1:
+        return False
+    drafts.forget(connection, [job_id])
+    return True
 
 
 def reschedule(

@@ -21,10 +21,12 @@ class Mark(NamedTuple):
 
 
 _DUE = text(
-    "SELECT job_id, event, updated_at, company, user_id, kind, batch_id, batch_index, message_id,"
-    " reason, attempts, transport, reply, recipients, enqueued_at, accepted_at, first_attempt_at,"
-    " metadata"
-    " FROM delivery WHERE event IS NOT NULL LIMIT :most"
+    "SELECT delivery.job_id, event, updated_at, company, user_id, kind, batch_id, batch_index,"
+    " message_id, reason, attempts, transport, reply, recipients, enqueued_at, accepted_at,"
+    " first_attempt_at, metadata, draft.web_link,"
+    " CASE WHEN draft.content IS NULL THEN 0 ELSE 1 END AS draft_is_file"
+    " FROM delivery LEFT JOIN draft ON draft.job_id = delivery.job_id AND event = 'drafted'"
+    " WHERE event IS NOT NULL LIMIT :most"
 )
 _STRIKE = text(
     "UPDATE delivery SET event = NULL WHERE job_id IN :job_ids"

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from worker.outcome import RecipientReply, RecipientState, Reply
+from worker.outcome import Draft, RecipientReply, RecipientState, Reply
+
+if TYPE_CHECKING:
+    from worker.pace import Budget
 
 
 class State(StrEnum):
@@ -103,6 +107,7 @@ class Terms:
         date_at: the mail's Date, in Unix seconds; kept from the first attempt on.
         on_unknown: what becomes of the job if no reply ever comes.
         resend_after_seconds: how long it then rests, where it is sent again.
+        budget: the recipients to be counted; None where nothing is.
     """
 
     worker: str
@@ -110,6 +115,7 @@ class Terms:
     date_at: float
     on_unknown: str
     resend_after_seconds: float
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +137,8 @@ class Settlement:
         event: the outcome to be published.
         accepted: whether the server took the mail in this attempt, so that its window counts it.
         recipients: every recipient's last word so far.
+        transport: what made the attempt, where no begin has said so.
+        draft: what was made instead of sending; written in the same commit.
     """
 
     state: State
@@ -144,6 +152,7 @@ class Settlement:
     event: str | None = None
     recipients: tuple[RecipientReply, ...] = field(default=())
     accepted: bool = False
+    draft: Draft | None = None
 
     @property
     def answered(self) -> bool:

@@ -177,6 +177,29 @@ attempt = Table(
     ),
 )
 
+# What was made of a job and not sent; see ``drafts``.
+draft = Table(
+    "draft",
+    metadata,
+    Column("job_id", String(), primary_key=True),
+    Column("remote_id", Text, nullable=False, server_default=""),
+    Column("web_link", Text, nullable=False, server_default=""),
+    # The unsent message as a file; NULL where the draft is in a mailbox, or only intended.
+    Column("content", LargeBinary),
+    Column("made_at", Float, nullable=False),
+)
+
+# Who has signed in for an account by a device code; see ``logins``.
+login = Table(
+    "login",
+    metadata,
+    Column("account", String(), primary_key=True),
+    # MSAL's cache with the refresh token, encrypted (worker/auth/sealing.py).
+    Column("cache", LargeBinary, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
 scope = Table(
     "scope",
     metadata,
@@ -219,6 +242,17 @@ slot = Table(
         sqlite_where=text("worker IS NOT NULL"),
         postgresql_where=text("worker IS NOT NULL"),
     ),
+    postgresql_with=_BUSY,
+)
+
+# Recipients that a mailbox has written to, by ten minutes; see ``recipients``.
+recipients = Table(
+    "recipients",
+    metadata,
+    Column("scope", String(), nullable=False),
+    Column("bucket", Integer, nullable=False),
+    Column("counted", Integer, nullable=False),
+    PrimaryKeyConstraint("scope", "bucket"),
     postgresql_with=_BUSY,
 )
 

@@ -65,13 +65,48 @@ def test_without_limits_it_says_so() -> None:
     assert limits_told(limited(kind="compose", **ALL_SET)) == ["limits per minute or day: none"]
 
 
-def test_the_cap_on_connections_is_told_where_there_are_any() -> None:
-    """It limits mail by SMTP, whatever the minute allows."""
-    written = {**WRITTEN, "mailbox_connections": Provenance("user", "jane.toml", "email.x")}
-    told = limits_told(limited(mailbox_connections=3, provenance=written))
-    assert told[-1] == "  conn:acme/jane allows 3 connections at a time (user)"
-    by_graph = limited(mailbox_connections=3, transport="microsoft-365", provenance=written)
-    assert limits_told(by_graph) == ["limits per minute or day: none"]
+BESIDE = {
+    "mailbox_connections": 3,
+    "mailbox_recipients_per_day": 10_000,
+    "mailbox_recipients_per_email": 500,
+    "mailbox_email_mb": 35,
+    "provenance": WRITTEN
+    | {
+        "mailbox_connections": Provenance("user", "jane.toml", "email.mailbox_connections"),
+        **{
+            name: Provenance("oauth2", "company.toml", f"email.{name}")
+            for name in (
+                "mailbox_recipients_per_day",
+                "mailbox_recipients_per_email",
+                "mailbox_email_mb",
+            )
+        },
+    },
+}
+
+
+def test_what_else_limits_a_mailbox_is_told_with_who_set_it() -> None:
+    """Connections, recipients and sizes, each with its layer and the choice behind it."""
+    assert limits_told(limited(**BESIDE))[1:] == [
+        "  conn:acme/jane allows 3 connections at a time (user)",
+        "    jane.toml [email] mailbox_connections",
+        "  mailbox:acme/jane:recipients allows 10000 recipients a day (oauth2)",
+        "    [email] mailbox_recipients_per_day, set by oauth2 in company.toml",
+        "  mailbox:acme/jane takes emails to at most 500 recipients (oauth2)",
+        "    [email] mailbox_recipients_per_email, set by oauth2 in company.toml",
+        "  mailbox:acme/jane takes emails of at most 35 MB (oauth2)",
+        "    [email] mailbox_email_mb, set by oauth2 in company.toml",
+    ]
+
+
+def test_what_does_not_concern_a_mail_is_not_told() -> None:
+    """Graph has requests for connections; a draft has no recipients yet; a file has no provider."""
+    by_graph = limits_told(limited(transport="microsoft-365", **BESIDE))
+    assert by_graph[1] == "  conn:acme/jane allows 3 requests at a time (user)"
+    draft = limits_told(limited(kind="compose", transport="microsoft-365", **BESIDE))
+    assert [line for line in draft if "recipients" in line] == []
+    file = limited(kind="compose", transport="accredo-mailer", **BESIDE)
+    assert limits_told(file) == ["limits per minute or day: none"]
 
 
 def test_limits_for_scripts() -> None:

@@ -13,12 +13,12 @@ from producers.inbox import Inbox
 from tests.support.ledger import ACCEPTED, deferred
 from tests.support.settings_tree import JANE
 from worker.cli import limits
-from worker.ledger import holds, lanes
+from worker.ledger import holds, lanes, recipients
 from worker.ledger.lanes import Lane
 from worker.ledger.pauses import pause
 from worker.ledger.rows import UNREADABLE, Settlement, State
 from worker.outcome import Outcome, RecipientReply, RecipientState, Reply
-from worker.pace import Limit
+from worker.pace import Budget, Limit
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Place
@@ -318,3 +318,42 @@ def test_a_pause_with_an_end_is_waited_for(place: Place) -> None:
     assert first["cause"] == "pause"
     place.do(lambda c, now: pause(c, now, "company:acme", held_by="ann"))
     assert place.json("status", "acme-0")["forecast"]["leaves_at"] is None
+
+
+def test_recipients_of_a_day_stand_beside_the_limits(place: Place) -> None:
+    """Of a mailbox that has written to somebody: how many, of how many; not of another company's."""
+    place.tree.write(
+        "companies/acme/users/jane.toml",
+        '[email]\naddress = "jane@example.nz"\nmailbox_recipients_per_day = 100\n',
+    )
+    place.start_worker()
+    fill(place, 2)
+    scope = "mailbox:acme/jane:recipients"
+    place.do(lambda c, now: recipients.spend(c, now, Budget(scope, 100, 25)))
+    place.do(lambda c, now: recipients.spend(c, now, Budget("mailbox:gone/x:recipients", 9, 9)))
+    limits = {each["scope"]: each for each in place.json("status")["limits"]}
+    assert list(limits) == ["company:acme", scope]
+    told = limits[scope]
+    assert (told["limit"], told["per"], told["used"], told["used_ratio"]) == (100, "day", 25, 0.25)
+    assert (told["waiting"], told["layer"]) == (2, "user")
+    assert told["key"] == "email.mailbox_recipients_per_day"
+    assert scope in place.run("status").stdout
+
+
+def test_recipients_of_a_day_count_the_kinds_that_go_that_way(place: Place) -> None:
+    """Only batches go by Graph, which limits them: the limit is shown, and only they wait for it."""
+    by_graph = (
+        '[mail_options]\nsend_batch = "microsoft-365"\n[web]\nallow_microsoft_365 = true\n'
+        '[microsoft_365]\ntenant_id = "t"\nclient_id = "c"\nclient_secret = "s"\n'
+    )
+    company = place.tree.root / "companies/acme/company.toml"
+    place.tree.write("companies/acme/company.toml", company.read_text() + by_graph)
+    place.start_worker()
+    fill(place, 2)
+    place.accept("single", kind="send")
+    place.accept("draft", kind="compose")
+    scope = "mailbox:acme/jane:recipients"
+    place.do(lambda c, now: recipients.spend(c, now, Budget(scope, 10_000, 25)))
+    told = {each["scope"]: each for each in place.json("status")["limits"]}[scope]
+    assert (told["limit"], told["layer"], told["used"]) == (10_000, "microsoft-365", 25)
+    assert told["waiting"] == 2

@@ -265,8 +265,12 @@ def test_a_sound_ledger_has_no_problems_and_a_broken_one_is_told(store: Store) -
     store.change("UPDATE delivery SET body = NULL WHERE job_id = 'a'")
     store.change("UPDATE lane SET next_due_at = NULL")
     store.change("UPDATE delivery SET worker = 'ghost' WHERE job_id = 'b'")
+    store.accept("c", state=State.DRAFTED)
+    store.change("INSERT INTO draft (job_id, made_at) VALUES ('x', 0), ('y', 0)")
     assert store.do(care.check).problems == (
         "jobs that are not final have lost their body: 1",
+        "drafted jobs have no draft: 1",
+        "drafts belong to a job that is not there: 2",
         "jobs are in the hands of a worker that is not there: 1",
         "waiting jobs stand in a line that does not know of them: 1",
     )

@@ -144,6 +144,15 @@ def upgrade() -> None:
     )
     op.create_index("delivery_state", "delivery", ["state", "updated_at"], unique=False)
     op.create_table(
+        "draft",
+        sa.Column("job_id", sa.String(), nullable=False),
+        sa.Column("remote_id", sa.Text(), server_default="", nullable=False),
+        sa.Column("web_link", sa.Text(), server_default="", nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=True),
+        sa.Column("made_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("job_id"),
+    )
+    op.create_table(
         "hold",
         sa.Column("target", sa.String(), nullable=False),
         sa.Column("origin", sa.String(), server_default="feedback", nullable=False),
@@ -173,6 +182,22 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("next_due_at IS NOT NULL"),
         postgresql_where=sa.text("next_due_at IS NOT NULL"),
+    )
+    op.create_table(
+        "login",
+        sa.Column("account", sa.String(), nullable=False),
+        sa.Column("cache", sa.LargeBinary(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("account"),
+    )
+    op.create_table(
+        "recipients",
+        sa.Column("scope", sa.String(), nullable=False),
+        sa.Column("bucket", sa.Integer(), nullable=False),
+        sa.Column("counted", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("scope", "bucket"),
+        postgresql_with=BUSY,
     )
     op.create_table(
         "scope",
