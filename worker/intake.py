@@ -15,7 +15,6 @@ from config.errors import ConfigError
 from producers.envelope import decode
 from producers.errors import InvalidEnvelope
 from worker.delivery import Delivery
-from worker.holding import targets_of
 from worker.ledger import deliveries, newcomers, operations
 from worker.ledger.lanes import Lane
 from worker.ledger.newcomers import SYSTEM, row_of
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from producers.topology import Topology
     from worker.capacity import Capacity
     from worker.delivery import Tools
+    from worker.faults import Faults
     from worker.holding import Holding
     from worker.ledger.clock import Now
     from worker.pump import Pump
@@ -46,12 +46,14 @@ class Gate(NamedTuple):
         resolve: the settings in force for company, user and kind; raises ConfigError.
         holding: what is held now, as this process last read it.
         new_token: a name for one attempt that no other has.
+        faults: told of a fault in looking at a job's settings.
     """
 
     resolve: Callable[[str | None, str | None, str], EffectiveSettings]
     holding: Holding
     capacity: Capacity
     new_token: Callable[[], str]
+    faults: Faults
 
 
 class Intake:
@@ -78,10 +80,11 @@ class Intake:
         new = row_of(job, envelope, self._tools.ledger.now().wall)
         if redelivered and await self._tools.ledger.run(partial(_known, job_id=job.id)):
             return
-        settings = self._free_to_go(job, new.company)
+        lane = Lane(new.company, new.user, new.kind)
+        settings = self._free_to_go(job, lane)
         if settings is None:
             if await self._tools.ledger.accept(new):
-                self._pump.nudge(Lane(new.company, new.user, new.kind))
+                self._pump.nudge(lane)
             return
         try:
             ticket = DirectTicket(self._tools.ledger, self._worker, new, self._gate.new_token())
@@ -90,8 +93,19 @@ class Intake:
             self._gate.capacity.leave(settings)
             self._pump.room()
 
-    def _free_to_go(self, job: Job, company: str) -> EffectiveSettings | None:
-        """The settings of a job that waits for nothing, with its place in flight taken."""
+    def _free_to_go(self, job: Job, lane: Lane) -> EffectiveSettings | None:
+        """The settings of a job that waits for nothing, with its place in flight taken.
+
+        After a fault in them the job waits: the pump meets it again and writes the reason on it.
+        """
+        try:
+            return self._permitted(job, lane.company)
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the job can wait, and none is lost
+            self._gate.faults.tell(lane, fault)
+            return None
+
+    def _permitted(self, job: Job, company: str) -> EffectiveSettings | None:
+        """The same; raises whatever looking at the settings raises."""
         now = self._tools.ledger.now().wall
         if job.send_at is not None and job.send_at.timestamp() > now:
             return None
@@ -101,10 +115,10 @@ class Intake:
             return None
         if settings.held_reason is not None or limits_of(settings):
             return None
-        targets = targets_of(settings)
-        if job.batch_id is not None:
-            targets = (*targets, str(HoldTarget.of_batch(company, job.batch_id)))
-        if self._gate.holding.blocks(targets):
+        if settings.transport == "microsoft-365":
+            return None  # a draft is made before it begins: the ledger must know whose job it is
+        batches = [] if job.batch_id is None else [HoldTarget.of_batch(company, job.batch_id)]
+        if self._gate.holding.of(settings) or self._gate.holding.on(map(str, batches)):
             return None
         return settings if self._gate.capacity.try_enter(settings) else None
 

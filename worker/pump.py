@@ -13,31 +13,32 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from config.errors import ConfigError
 from worker.errors import LedgerUnavailable
-from worker.holding import targets_of
 from worker.ledger import lanes
 from worker.ledger.holds import all_holds
 from worker.ledger.rows import Nothing
+from worker.lines import Lines
 from worker.pace import AHEAD_SECONDS, limits_of
-from worker.portions import Portions
 from worker.turns import Level, Turns
-from worker.waits import Need, Waits
+from worker.waits import Waits
 from worker.work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy import Connection
 
     from config.effective import EffectiveSettings
+    from config.errors import ConfigError
     from worker.capacity import Capacity
+    from worker.faults import Faults
     from worker.holding import Holding
     from worker.ledger.clock import Now
     from worker.ledger.holds import Hold
     from worker.ledger.lanes import Lane
     from worker.ledger.ledger import Ledger
     from worker.ledger.rows import Claim
+    from worker.waits import Need
 
 REFRESH_SECONDS = 0.25
 READ_ALL_SECONDS = 1.0
@@ -54,6 +55,7 @@ class Source(NamedTuple):
         resolve: the settings in force for company, user and kind; raises ConfigError.
         lead_seconds: how long a transport needs before the mail itself can leave.
         explain: told of a lane that can't be served, and why.
+        faults: told of a fault that concerns one lane.
         window_seconds: how long a slot rests; a minute but in tests.
         settings_in_force: an object that is another one once any settings have changed. Left out,
             they are resolved anew at every reading, which costs more the more lines wait.
@@ -68,6 +70,7 @@ class Source(NamedTuple):
     new_token: Callable[[], str]
     explain: Callable[[Lane, str, ConfigError | None], None]
     on_unavailable: Callable[[LedgerUnavailable], None]
+    faults: Faults
     window_seconds: float = 60.0
     settings_in_force: Callable[[], object] = object
     monotonic: Callable[[], float] = time.monotonic
@@ -80,7 +83,13 @@ class Pump:
         self._s = source
         self._turns = Turns()
         self._waits = Waits(self._turns, source.holding, source.capacity)
-        self._needs: dict[Lane, Need] = {}
+        self._lines = Lines(
+            self._turns,
+            resolve=source.resolve,
+            explain=source.explain,
+            faults=source.faults,
+            window_seconds=source.window_seconds,
+        )
         self._in_force: object = None
         self._holds_put = 0
         self._read_again_at = 0.0
@@ -90,7 +99,6 @@ class Pump:
         self._nudged: set[Lane] = set()
         self._ended: deque[EffectiveSettings] = deque()
         self._in_hand: deque[Work] = deque()
-        self._portions = Portions()
         self._stirred = False
         self._wants_room = False
         self._paused = False
@@ -155,7 +163,7 @@ class Pump:
         self._waits.wake(steady)
         self._wants_room = self._waits.wants_room
         while not self._paused and (lane := self._turns.next()) is not None:
-            if self._try(lane):
+            if self._lines.alone(lane, self._try):
                 return self._in_hand.popleft(), 0.0
             if self._nudged:  # a single send does not wait until all others were asked
                 self._take_in_nudged()
@@ -176,9 +184,12 @@ class Pump:
         self._read_again_at, self._holds_put = self._s.monotonic() + REFRESH_SECONDS, holds_put
         in_force = self._s.settings_in_force()
         changed = in_force is not self._in_force
+        if changed:
+            self._s.faults.try_again()
         self._read(everything=changed or self._read_all_at <= self._s.monotonic())
         if changed:
-            self._resolve_anew()
+            if self._lines.resolve_anew():
+                self._waits.reopen()
             self._in_force = in_force
 
     def _read(self, *, everything: bool) -> None:
@@ -202,54 +213,15 @@ class Pump:
         self._waits.holds_read()
         if everything:
             self._read_all_at = self._s.monotonic() + READ_ALL_SECONDS
-            for lane in self._needs.keys() - set(due):
-                self._drop(lane)
+            self._lines.keep(due)
             self._turns.forget()
             self._waits.forget(now.steady)
-        self._take_in(due)
+        self._lines.take_in(due)
 
     def _take_in_nudged(self) -> None:
         with self._wake:
             nudged, self._nudged = self._nudged, set()
-        self._take_in(nudged)
-
-    def _take_in(self, due: Iterable[Lane]) -> None:
-        """Let lines take part that are new, if their jobs can be served."""
-        for lane in due:
-            if lane not in self._needs and (settings := self._servable(lane)) is not None:
-                self._place(lane, settings)
-
-    def _place(self, lane: Lane, settings: EffectiveSettings) -> None:
-        limits = limits_of(settings, self._s.window_seconds)
-        if lane in self._needs:
-            self._portions.leave(self._needs[lane].limits)
-        self._needs[lane] = Need(settings, limits)
-        self._portions.enter(limits)
-        self._turns.place(
-            lane,
-            settings.server,
-            company_weight=settings.company_weight,
-            user_weight=settings.user_weight,
-        )
-
-    def _drop(self, lane: Lane) -> None:
-        self._portions.leave(self._needs.pop(lane).limits)
-        self._turns.remove(lane)
-
-    def _resolve_anew(self) -> None:
-        """See what the settings say now of each line; where they say another thing, ask anew."""
-        changed = False
-        for lane, need in list(self._needs.items()):
-            settings = self._servable(lane)
-            if settings is need.settings:
-                continue
-            changed = True
-            if settings is None:
-                self._drop(lane)
-            else:
-                self._place(lane, settings)
-        if changed:
-            self._waits.reopen()
+        self._lines.take_in(nudged)
 
     def _take_back_slots(self) -> None:
         """Ask again for what the jobs that have ended may have given back unused."""
@@ -260,10 +232,8 @@ class Pump:
 
     def _try(self, lane: Lane) -> bool:
         """Try the line whose turn it is: take jobs in hand; else it rests, or is gone, from now on."""
-        need, now = self._needs[lane], self._s.ledger.now()
-        # To name a credential costs milliseconds the first time: not where nothing is held.
-        holding = self._s.holding
-        holds = holding.of(targets_of(need.settings)) if holding.all() else []
+        need, now = self._lines[lane], self._s.ledger.now()
+        holds = self._s.holding.of(need.settings)
         if self._waits.is_held(lane, need, holds, now):
             return False
         if self._waits.has_no_slot(lane, need, now.steady) or not self._enter(lane, need):
@@ -280,7 +250,7 @@ class Pump:
         else:
             if holds:
                 self._waits.lost_probe(lane, need, holds, now.steady + REFRESH_SECONDS)
-            self._drop(lane)
+            self._lines.drop(lane)
             self._read_all_at = 0.0  # it may be that its jobs were only locked just now
         return False
 
@@ -297,10 +267,10 @@ class Pump:
     def _take(self, lane: Lane, need: Need, probes: list[str]) -> list[Claim] | Nothing:
         """Take from a lane, keeping a place in flight for each job that there was."""
         tokens, took = [self._s.new_token()], 0
-        most = 1 if probes else self._portions.most(need.limits, len(self._turns))
-        while len(tokens) < most and self._s.capacity.try_enter(need.settings):
-            tokens.append(self._s.new_token())
         try:
+            most = 1 if probes else self._lines.most(need)
+            while len(tokens) < most and self._s.capacity.try_enter(need.settings):
+                tokens.append(self._s.new_token())
             taken = self._s.ledger.call(
                 partial(
                     lanes.take_some,
@@ -313,7 +283,7 @@ class Pump:
                 )
             )
             took = 0 if isinstance(taken, Nothing) else len(taken)
-        except LedgerUnavailable:
+        except Exception:
             for token in tokens:  # it may have been taken: nobody would ever settle it
                 self._s.ledger.disown(token)
             raise
@@ -333,17 +303,3 @@ class Pump:
         if not need.limits:
             return 0.0
         return min(AHEAD_SECONDS, self._s.lead_seconds(need.settings) + SPARE_AHEAD_SECONDS)
-
-    def _servable(self, lane: Lane) -> EffectiveSettings | None:
-        """The settings of a lane, or None where its jobs wait for a person or for settings."""
-        try:
-            settings = self._s.resolve(
-                None if lane.company == "_system" else lane.company, lane.user or None, lane.kind
-            )
-        except ConfigError as error:
-            self._s.explain(lane, str(error), error)
-            return None
-        if settings.held_reason is not None:
-            self._s.explain(lane, settings.held_reason, None)
-            return None
-        return settings

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from config.errors import ConfigError, UnknownCompany, UnknownUser
+from worker.faults import in_words
 from worker.ledger import unserved
 from worker.ledger.newcomers import SYSTEM
 
@@ -128,6 +129,8 @@ class Explainer:
             held = self._resolve(company, lane.user or None, lane.kind).held_reason
         except ConfigError as error:
             return _Told(str(error), isinstance(error, UnknownCompany | UnknownUser))
+        except Exception as fault:  # noqa: BLE001 - the pump has logged it; other lines are told too
+            return _Told(in_words(fault), unknown=False)
         return None if held is None else _Told(held, unknown=False)
 
     def _unfinished(self) -> list[Lane]:

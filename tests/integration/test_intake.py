@@ -13,10 +13,12 @@ import pytest
 
 from producers.topology import Topology
 from tests.support.office import as_bytes, good_envelope, raw_id
+from tests.support.pumping import FaultLog
 from tests.support.settings_tree import SMTP, SettingsTree
 from worker.capacity import Capacity
 from worker.composing import Composer
 from worker.delivery import Tools
+from worker.faults import Faults
 from worker.holding import Holding
 from worker.intake import Gate, Intake
 from worker.ledger import lanes, workers
@@ -52,11 +54,15 @@ class Nudged:
 
 
 class Counter:
-    """An intake with everything behind it; ``acme`` has a server, and its batches a limit."""
+    """An intake with everything behind it.
+
+    ``acme`` has a server, its batches a limit, and its drafts a way that is not served.
+    """
 
     def __init__(self, root: Path, ledger: Ledger) -> None:
         tree = SettingsTree(root)
         company = SMTP + 'default_user = "jane"\nbatch_emails_per_min = 30\n'
+        company += '[mail_options]\ncompose = "outlook"\n'
         tree.company("acme", company)
         settings = tree.load()
         self.ledger = ledger
@@ -73,7 +79,11 @@ class Counter:
             on_fault=lambda job_id, fault: pytest.fail(f"{job_id}: {fault!r}"),
         )
         gate = Gate(
-            cast("Any", settings.resolve), Holding(), Capacity(), lambda: f"t{next(tokens)}"
+            cast("Any", settings.resolve),
+            Holding(),
+            Capacity(),
+            lambda: f"t{next(tokens)}",
+            Faults(FaultLog()),
         )
         self.intake = Intake(tools, gate, cast("Pump", self.pump), WORKER)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tests.support.fakes import WORKER, limited_settings
 from tests.support.jobs import make_job
 from worker.capacity import Capacity
+from worker.faults import Faults
 from worker.holding import Holding
 from worker.ledger.lanes import Lane
 from worker.pump import Pump, Source
@@ -62,6 +63,18 @@ class VirtualWake:
 
 
 @dataclass
+class FaultLog:
+    """In place of the log: the faults, and whose line each was."""
+
+    faults: list[tuple[str, str]] = field(default_factory=list)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Note a fault."""
+        assert event == "a fault in Postmeter"
+        self.faults.append((fields["user"], repr(fields["exc_info"])))
+
+
+@dataclass
 class Pumping:
     """A pump over a desk's ledger, and everything it asks or tells.
 
@@ -69,21 +82,24 @@ class Pumping:
         by_user: the settings in force by user, or why there are none; "" for all others.
         looks: how often each lane's settings were asked for.
         monotonic: the clock of its waits; left out, the desk's.
+        log: the faults that it told of.
     """
 
     desk: Desk
     capacity: Capacity = field(default_factory=Capacity)
     holding: Holding = field(default_factory=Holding)
-    by_user: dict[str, EffectiveSettings | ConfigError] = field(default_factory=dict)
+    by_user: dict[str, EffectiveSettings | Exception] = field(default_factory=dict)
     explained: list[tuple[Lane, str, ConfigError | None]] = field(default_factory=list)
     away: list[PostmeterError] = field(default_factory=list)
     looks: list[str] = field(default_factory=list)
     monotonic: Callable[[], float] | None = None
-    _edition: dict[str, EffectiveSettings | ConfigError] = field(default_factory=dict)
+    log: FaultLog = field(default_factory=FaultLog)
+    _edition: dict[str, EffectiveSettings | Exception] = field(default_factory=dict)
     _given: dict[Lane, EffectiveSettings] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.wake = VirtualWake(self.desk.clock)
+        self.faults = Faults(self.log, lambda: self.desk.clock.steady)
         self.pump = Pump(
             Source(
                 ledger=self.desk.ledger,
@@ -95,6 +111,7 @@ class Pumping:
                 new_token=self.desk.new_token,
                 explain=lambda *told: self.explained.append(told),
                 on_unavailable=self.away.append,
+                faults=self.faults,
                 settings_in_force=self.settings_in_force,
                 monotonic=self.monotonic or (lambda: self.desk.clock.steady),
             )

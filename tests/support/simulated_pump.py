@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tests.support.limits import limited
 from worker.capacity import Capacity
+from worker.faults import Faults
 from worker.holding import Holding
 from worker.ledger.lanes import Lane
 from worker.pace import AHEAD_SECONDS, CEILING
@@ -62,6 +63,14 @@ def settings_under(lane: Lane, limits: Mapping[str, int], **changes: Any) -> Eff
     return limited(**whose, **named, **changes)
 
 
+class _NoLog:
+    """A simulation has no faults of one line: each is the test's."""
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Raise what was met."""
+        raise AssertionError(event) from fields["exc_info"]
+
+
 class SimulatedPump:
     """A pump that is looked at whenever its process has its turn.
 
@@ -92,6 +101,7 @@ class SimulatedPump:
                 new_token=store.new_token,
                 explain=lambda *_: None,
                 on_unavailable=lambda _: None,
+                faults=Faults(_NoLog()),
                 settings_in_force=lambda: self._in_force,
                 monotonic=lambda: store.clock.steady,
             )

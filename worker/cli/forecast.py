@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from config.errors import ConfigError
 from config.values import SYSTEM
 from worker import forecasting
-from worker.holding import Holding, targets_of
+from worker.holding import Holding
 from worker.ledger.holds import all_holds
 from worker.ledger.openings import openings_of
 from worker.ledger.overview import (
@@ -168,7 +168,7 @@ class Outlook:
             settings = self._settings.resolve(company, lane.user or None, lane.kind)  # type: ignore[arg-type]  # an unknown kind has no row
         except ConfigError as error:
             return Terms(obstacle=str(error))
-        holds = self._holding.of(targets_of(settings)) if self.holds else []
+        holds = self._holding.of(settings)
         return Terms(
             settings,
             tuple(limits_of(settings, self._window_seconds)),
@@ -229,7 +229,7 @@ class Outlook:
         terms = self.terms(job.lane)
         if job.state is State.PAUSED:
             batch = str(HoldTarget.of_batch(job.company, job.batch_id or ""))
-            terms = terms._replace(holds=(*self._holding.of([batch]), *terms.holds))
+            terms = terms._replace(holds=(*self._holding.on([batch]), *terms.holds))
         before = ahead_in_lane(self._connection, self.now, job)
         line = self._line(job.lane, before, terms)
         if line is None:

@@ -41,7 +41,9 @@ class Stage:
         self.desk = desk
         self.pumping = pumping
         self.reader: Callable[[bytes, str], Job] = decode
-        gate = Gate(pumping.resolve, pumping.holding, pumping.capacity, desk.new_token)
+        gate = Gate(
+            pumping.resolve, pumping.holding, pumping.capacity, desk.new_token, pumping.faults
+        )
         self.intake = Intake(desk.tools, gate, pumping.pump, WORKER)
         self.actors = Actors(desk.tools, self.intake, Topology(), WORKER, self._read)
 

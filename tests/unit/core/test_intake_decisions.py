@@ -14,8 +14,10 @@ from producers.envelope import encode
 from producers.topology import Topology
 from tests.support.fakes import AWAY, WORKER, limited_settings
 from tests.support.jobs import JOB_ID, make_job
+from tests.support.pumping import FaultLog
 from worker.capacity import Capacity, Caps
 from worker.errors import LedgerUnavailable
+from worker.faults import Faults
 from worker.holding import Holding
 from worker.intake import Gate, Intake
 from worker.ledger.holds import Hold
@@ -59,6 +61,8 @@ class Door:
         self.settings: EffectiveSettings | Exception = limited_settings()
         self.holding = Holding()
         self.capacity = Capacity()
+        self.log = FaultLog()
+        self.faults = Faults(self.log, lambda: self.desk.clock.steady)
 
     def resolve(self, _company: str | None, _user: str | None, _kind: str) -> EffectiveSettings:
         """The settings in force, or why there are none."""
@@ -68,7 +72,7 @@ class Door:
 
     def take_in(self, *, redelivered: bool = False, **fields: Any) -> None:
         """Take in the test's job."""
-        gate = Gate(self.resolve, self.holding, self.capacity, self.desk.new_token)
+        gate = Gate(self.resolve, self.holding, self.capacity, self.desk.new_token, self.faults)
         intake = Intake(self.desk.tools, gate, cast("Pump", self.bell), WORKER)
         envelope = encode(make_job(**fields), QUEUES.send)
         asyncio.run(intake.take_in(envelope, QUEUES.send, redelivered=redelivered))
@@ -109,6 +113,11 @@ def unknown(door: Door) -> None:
     door.settings = UnknownCompany("company acme is not configured")
 
 
+def faulty(door: Door) -> None:
+    """To look at the settings meets a fault of ours."""
+    door.settings = ValueError("a fault")
+
+
 def broken(door: Door) -> None:
     """The settings are there and wrong."""
     door.settings = limited_settings(held_reason="smtp.port: missing")
@@ -119,7 +128,14 @@ def full(door: Door) -> None:
     door.capacity = Capacity(NO_ROOM)
 
 
-@pytest.mark.parametrize("obstacle", [hold_server, pause_company, limit, unknown, broken, full])
+def draft_first(door: Door) -> None:
+    """A draft is made in a mailbox before it begins: of two copies one must have the claim."""
+    door.settings = limited_settings(transport="microsoft-365")
+
+
+@pytest.mark.parametrize(
+    "obstacle", [hold_server, pause_company, limit, unknown, faulty, broken, full, draft_first]
+)
 def test_what_may_not_go_now_waits_in_its_lane(
     door: Door, obstacle: Callable[[Door], None]
 ) -> None:
@@ -130,6 +146,15 @@ def test_what_may_not_go_now_waits_in_its_lane(
     assert door.bell.lanes == [LANE]
     assert door.desk.server.mails == []
     assert door.capacity.in_flight == 0
+
+
+def test_a_fault_is_told_and_loses_no_mail(door: Door) -> None:
+    """Told once for a company, however many jobs meet it; all of them wait."""
+    faulty(door)
+    door.take_in()
+    door.take_in(id=JOB_ID.replace("1", "2"))
+    assert door.log.faults == [("", "ValueError('a fault')")]
+    assert door.desk.query("SELECT state FROM delivery") == [(State.WAITING,)] * 2
 
 
 def test_a_batch_that_no_limit_binds_waits_while_it_is_paused(door: Door) -> None:

@@ -45,7 +45,7 @@ class Rounds:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self.why: ConfigError | str | None = UNKNOWN
+        self.why: Exception | str | None = UNKNOWN
         self.told: list[str] = []
         self.met: list[Lane] = [LANE]
         self.explainer = Explainer(
@@ -64,7 +64,7 @@ class Rounds:
         return self._read(operation)
 
     def _resolve(self, _company: str | None, _user: str | None, _kind: str) -> EffectiveSettings:
-        if isinstance(self.why, ConfigError):
+        if isinstance(self.why, Exception):
             raise self.why
         return make_settings(held_reason=self.why)
 
@@ -188,7 +188,7 @@ def test_an_old_job_that_is_gone_is_not_looked_for_again(rounds: Rounds) -> None
 
 
 @pytest.mark.parametrize("why", ["held", ConfigError("wrong"), NoUser("no default_user")])
-def test_settings_that_are_wrong_wait_for_a_person(rounds: Rounds, why: ConfigError | str) -> None:
+def test_settings_that_are_wrong_wait_for_a_person(rounds: Rounds, why: Exception | str) -> None:
     """Only what is not there at all may be a slip of the producer; a mistake here kills no mail."""
     (job,) = jobs(1)
     rounds.desk.accept(job)
@@ -197,6 +197,16 @@ def test_settings_that_are_wrong_wait_for_a_person(rounds: Rounds, why: ConfigEr
     rounds.go(3)
     row = rounds.desk.row(job.id)
     assert (row.state, row.reason) == (State.WAITING, str(why))
+
+
+def test_a_fault_of_ours_is_told_and_kills_no_mail(rounds: Rounds) -> None:
+    """Its kind, not its message, which could hold anything; the job waits for a new version."""
+    (job,) = jobs(1)
+    rounds.desk.accept(job)
+    rounds.why = ValueError("secret")
+    rounds.go(3)
+    row = rounds.desk.row(job.id)
+    assert (row.state, row.reason) == (State.WAITING, "a fault in Postmeter: ValueError")
 
 
 def test_a_deep_line_is_done_in_small_steps(
