@@ -12,7 +12,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
-from config.process import ledger_url
+from config.process import ledger_url, login_key_file
 from config.settings import sender_allowed
 from producers.addresses import parse_address
 from producers.embedded import SCHEME, inbox_path
@@ -20,6 +20,7 @@ from producers.envelope import decode
 from producers.inbox import Inbox
 from producers.topology import Topology
 from worker.actors import DEAD_ACTOR, Actors
+from worker.auth.opening import open_tokens
 from worker.broker.broker import PostmeterBroker
 from worker.broker.events import EventPublisher, NullPublisher
 from worker.broker.intake import Intake as Switch
@@ -31,6 +32,7 @@ from worker.capacity import Capacity
 from worker.composing import Composer
 from worker.delivery import Tools
 from worker.errors import LedgerUnavailable, LedgerUnusable
+from worker.faults import Faults
 from worker.heartbeat import Heartbeat
 from worker.holding import Holding, outdated
 from worker.intake import Gate, Intake
@@ -44,7 +46,7 @@ from worker.telemetry import metrics
 from worker.telemetry.events import EventPump
 from worker.telemetry.logs import get_logger
 from worker.telemetry.report import Reporter
-from worker.transports.smtp import SmtpTransport
+from worker.transports.opening import Transports
 from worker.unserved import WAIT_FOR_SETTINGS_SECONDS, Explainer
 from worker.upkeep import Chores, Upkeep, beat
 
@@ -134,23 +136,26 @@ class App:
             log=self._log,
         )
         worker = self._identity.worker
-        self._smtp = SmtpTransport(
-            leases=ConnectionLeases(ledger, worker, new_token),
+        self._tokens = open_tokens(ledger, login_key_file(process))
+        self._transports = Transports(
+            ledger,
+            self._tokens,
+            ConnectionLeases(ledger, worker, new_token),
             may_end=self._heartbeat.is_sure,
-            observe=metrics.observe_phase("smtp"),
         )
         report = Reporter()
         tell_of = Bystander(ledger, report)
         self._tools = Tools(
             ledger=ledger,
-            transports={"smtp": self._smtp},
+            transports=self._transports.by_name,
             render=Composer(process.attachments),
             sender_refused=sender_refused,
             random=random.random,
             report=report,
             on_fault=self._on_fault,
         )
-        self._holding = holding = Holding()
+        self._holding, faults = Holding(), Faults(self._log)
+        holding = self._holding
         explainer = Explainer(
             ledger, self._resolve, tell_of, wait_seconds=tuning.wait_for_settings_seconds
         )
@@ -159,17 +164,18 @@ class App:
                 ledger=ledger,
                 worker=worker,
                 resolve=self._resolve,
-                lead_seconds=self._smtp.lead_seconds,
+                lead_seconds=self._transports.lead_seconds,
                 holding=holding,
                 capacity=self._capacity,
                 new_token=new_token,
                 explain=lambda lane, *_why: explainer.note(lane),
                 on_unavailable=self._outage.begin,
+                faults=faults,
                 window_seconds=tuning.window_seconds,
                 settings_in_force=lambda: self._watcher.current,
             )
         )
-        gate = Gate(self._resolve, holding, self._capacity, new_token)
+        gate = Gate(self._resolve, holding, self._capacity, new_token, faults)
         self._intake = Intake(self._tools, gate, self._pump, worker)
         self._actors = Actors(self._tools, self._intake, self._topology, worker, decode)
         self._broker = PostmeterBroker(self._sources(), intake=self._switch)
@@ -227,7 +233,8 @@ class App:
         finally:
             self._pump.pause()
             await self._upkeep.stop()
-            await self._smtp.close()
+            await self._transports.close()
+            await self._tokens.close()
         await self._say_goodbye()
         self._log.info("worker stopped", worker=who.worker, pid=who.pid, code=code)
         return code
@@ -251,10 +258,13 @@ class App:
     def _poll_settings(self) -> None:
         self._settings_are_new |= self._watcher.poll()
         if self._settings_are_new:
-            changed = partial(outdated, resolve=self._resolve)
+            current = self._watcher.current
+            changed = partial(
+                outdated, resolve=self._resolve, registrations=current.registration_keys
+            )
             self._ledger.call(partial(holds.retire, outdated=changed))
             self._settings_are_new = False
-        metrics.note_connections("smtp", self._smtp.stats())
+        metrics.note_connections("smtp", self._transports.smtp.stats())
 
     def _suspend(self, reason: str) -> None:
         self._switch.suspend(reason)
