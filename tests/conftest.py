@@ -10,7 +10,11 @@ for _name in [name for name in os.environ if name.startswith("POSTMETER_")]:
     # A developer's shell must not change a result, nor a test touch a developer's broker.
     del os.environ[_name]
 
-pytest_plugins = ["tests.support.fixtures_postgresql", "tests.support.fixtures_rabbitmq"]
+pytest_plugins = [
+    "tests.support.fixtures_postgresql",
+    "tests.support.fixtures_rabbitmq",
+    "tests.support.secrets_watch",
+]
 
 
 def pytest_configure(config: pytest.Config) -> None:

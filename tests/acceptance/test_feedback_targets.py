@@ -10,6 +10,7 @@ from producers import Email
 from tests.support.office import open_office
 from tests.support.rabbitmq import free_port
 from tests.support.scripted import commands, held, mails_of, postmeter, until, write_company
+from tests.support.secrets_watch import secret
 from tests.support.smtpd import Delay, SmtpServer
 from worker.ledger.rows import State
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tests.support.office import Office
 
 PATIENCE_SECONDS = 60.0
+PASSWORD = secret("jane")
 LOGIN = """\
 transport_security = "none"
 allow_cleartext_password = true
@@ -84,7 +86,7 @@ def test_an_answer_holds_its_target(
 
     Only an answer to the mail's own text has a number, for its record; ``retry_for`` it costs nothing.
     """
-    with SmtpServer(users={"jane": "secret"}, auth_in_clear=True) as server:
+    with SmtpServer(users={"jane": PASSWORD}, auth_in_clear=True) as server:
         server.on(step, reply)
         write_company(
             desk.fleet.root / "settings",
@@ -92,7 +94,7 @@ def test_an_answer_holds_its_target(
             server.port,
             smtp=LOGIN,
             users={"jane": ""},
-            passwords={"jane": "secret"},
+            passwords={"jane": PASSWORD},
         )
         (receipt,) = publish(desk, company, 1, "jane")
         key = {

@@ -24,6 +24,7 @@ from tests.support.scripted import (
     write_company,
     write_password,
 )
+from tests.support.secrets_watch import secret
 from tests.support.smtpd import Delay, Silence, SmtpServer
 from worker.ledger.rows import State
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 60.0
 """For what takes seconds on an idle machine."""
-RIGHT, WRONG = "correct horse", "battery staple"
+RIGHT, WRONG = secret("correct horse"), secret("battery staple")
 LOGIN = """\
 transport_security = "none"
 allow_cleartext_password = true

@@ -13,6 +13,7 @@ from producers import Email
 from tests.support.office import open_office
 from tests.support.rabbitmq import unique_prefix
 from tests.support.scripted import held, postmeter, until, write_company
+from tests.support.secrets_watch import secret
 from tests.support.smtpd import SmtpServer
 from worker.ledger.rows import State
 
@@ -23,10 +24,7 @@ if TYPE_CHECKING:
     from tests.support.rabbitmq import RabbitServer
 
 IN_FILE, IN_TREE, IN_ENVIRONMENT, IN_URL = (
-    "quince-file-7351",
-    "quince-tree-7352",
-    "quince-environment-7353",
-    "quince-url-7354",
+    secret(f"quince-{place}") for place in ("file", "tree", "environment", "url")
 )
 PASSWORDS = {"filed": IN_FILE, "plain": IN_TREE, "given": IN_ENVIRONMENT}
 LOGIN = """\
@@ -145,7 +143,7 @@ def test_no_secret_is_seen_and_addresses_are_masked(
     assert {"ledger.db", "ledger.db-wal"} <= hidden.keys()
     hidden |= {name: shown.encode() for name, shown in seen.items()}
     for name, content in hidden.items():
-        assert [secret for secret in secrets() if secret in content] == [], name
+        assert [each for each in secrets() if each in content] == [], name
     rabbitmq.delete_queues(events)
 
 

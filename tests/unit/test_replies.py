@@ -53,6 +53,8 @@ HELD_BY = {
     "exchange-sent-items-full": ACCOUNT,
     "exchange-licence": ACCOUNT,
     "exchange-external-quota": ACCOUNT,
+    "exchange-recipients-of-the-day": ACCOUNT,
+    "exchange-organisation-blocked": ACCOUNT,
     "daily-limit": ACCOUNT,
     "exchange-bad-sender": ACCOUNT,
 }

@@ -80,6 +80,13 @@ class Installation:
         return folder.absolute()
 
     @property
+    def login_key_file(self) -> Path:
+        """The key that logins are encrypted with."""
+        from config.process import login_key_file
+
+        return login_key_file(self.process)
+
+    @property
     def has_ledger(self) -> bool:
         """Whether there is a ledger; only an SQLite file can be missing."""
         url = self.ledger_url

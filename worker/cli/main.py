@@ -36,6 +36,7 @@ class Entry(NamedTuple):
 SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     "Send": {
         "send": Entry("send", "publish one email"),
+        "compose": Entry("compose", "have a draft made that a person edits and sends"),
         "batch": Entry("batch", "publish a batch from a CSV file; follow, pause or cancel it"),
         "cancel": Entry("cancel", "stop emails that have not left"),
         "reschedule": Entry("reschedule", "let emails that have not left leave at another time"),
@@ -53,6 +54,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     },
     "Run": {
         "worker": Entry("worker", "take jobs in and deliver them"),
+        "login": Entry("login", "sign in to Microsoft 365 for an account, with a code"),
         "settings": Entry("settings", "write, check and explain the settings"),
         "ledger": Entry("ledger", "upgrade, check or prune the ledger"),
         "demo": Entry("demo", "see it work, on this machine, in about 90 seconds"),

@@ -1,6 +1,6 @@
 """``postmeter settings``: write a tree, check it, and explain where each value comes from.
 
-Nothing here needs a network, a broker or a ledger.
+Nothing here needs a network, a broker or a ledger, but `check --online`, which connects.
 """
 
 from __future__ import annotations
@@ -79,9 +79,32 @@ def explain(company: str | None, user: str | None, kind: Kind, *, as_json: bool)
 
 
 @settings.command()
+@click.option("--online", is_flag=True, help="Try one account at its server instead.")
+@click.option("--company", help="With --online: the company; without it the system's settings.")
+@click.option("--user", help="With --online: the user; without it the default_user.")
+@click.option("--kind", type=click.Choice(_KINDS), help="With --online: whose way (send).")
+@click.option("--to", metavar="ADDRESS", help="With --online: send one mail there, too.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
-def check(*, as_json: bool) -> None:
-    """Name every error, warning and value that this version does not serve; exit 2 on errors."""
+def check(
+    *,
+    online: bool,
+    company: str | None,
+    user: str | None,
+    kind: Kind | None,
+    to: str | None,
+    as_json: bool,
+) -> None:
+    """Name every error, warning and value that this version does not serve; exit 2 on errors.
+
+    With --online it connects to the server of one account, logs in and, with --to, sends one mail.
+    It shows each step, with secrets hidden, and says which one failed and what to change; exit 1
+    if one did. That mail is beside every limit: it takes no slot, and nothing counts it but the
+    server.
+    """
+    if online:
+        sys.exit(_try(company, user, kind or "send", to, as_json=as_json))
+    if company or user or kind or to:
+        raise click.UsageError("--company, --user, --kind and --to go with --online")
     current = _current()
     found: dict[str, dict[str, list[str]]] = {}
     for label, problem in _findings(current):
@@ -105,6 +128,20 @@ def check(*, as_json: bool) -> None:
         )
     if counts["errors"]:
         sys.exit(2)
+
+
+def _try(
+    company: str | None, user: str | None, kind: Kind, to: str | None, *, as_json: bool
+) -> int:
+    """Try one account at its server; the exit code."""
+    from worker.cli.installation import Installation
+    from worker.cli.online import Trial, try_online
+
+    try:
+        effective = _current().resolve(company, user, kind)
+    except Unresolved as error:
+        raise SettingsWrong(str(error)) from None
+    return try_online(Installation.of_this_process(), Trial(effective, to), as_json=as_json)
 
 
 def _current() -> Settings:

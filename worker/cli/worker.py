@@ -66,6 +66,8 @@ def start(processes: int | None = None, tuning: Tuning | None = None) -> int:
     for context, problems in watcher.current.errors_by_context().items():
         for problem in problems:
             log.error("settings error", context=context, problem=str(problem))
+    for warning in watcher.current.context_warnings:
+        log.warning("settings warning", context=warning.context, problem=str(warning))
 
     def run(index: int) -> int:
         return _serve(process, watcher) if index == 0 else _deliver(process, watcher, tuning)
