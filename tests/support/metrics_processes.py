@@ -47,6 +47,8 @@ for line in sys.stdin:
         report(fact)
         observe("data", 0.1)
     metrics.note_connections("smtp", {("mx:25", "busy"): 1})
+    metrics.instruments().token_expires.note("acme/jane", "smtp", ends_at=2e9)
+    metrics.instruments().credential_expires.note("_app/client", ends_at=2e9)
     print("done", flush=True)
 """
 PATIENCE_SECONDS = 60.0

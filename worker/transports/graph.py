@@ -39,9 +39,14 @@ _CREATED: Final = 201
 
 @dataclass(slots=True)
 class _Course:
-    """One delivery on its way."""
+    """One delivery on its way.
+
+    Attributes:
+        is_usual: whether what it takes says how long the next mail will take.
+    """
 
     box: GraphMailbox
+    is_usual: bool
     remote_id: str = ""
     started: float = 0.0
     begun: float = 0.0
@@ -82,8 +87,9 @@ class GraphTransport:
         if reason is not None:
             return await self._otherwise(reason, mail, settings, begin)
         self._client.heed(settings)  # before an intention that the next attempt would look after
-        course = _Course(GraphMailbox(self._client, settings, mail.job_id), started=perf_counter())
-        message = message_of(mail, settings)
+        started, message = perf_counter(), message_of(mail, settings)
+        box = GraphMailbox(self._client, settings, mail.job_id)
+        course = _Course(box, is_usual=not (message.apart or mail.attempts), started=started)
         ready = await DraftMaker(course.box, self._drafts, mail, message, self._sleep).ready()
         course.remote_id = ready.draft.remote_id
         if mail.job.kind == "compose":
@@ -101,7 +107,7 @@ class GraphTransport:
 
     def lead_seconds(self, settings: EffectiveSettings) -> float:
         """How long ``deliver`` is expected to need before it calls ``begin``."""
-        return self._leads.get(settings.server, _FIRST_LEAD_SECONDS)
+        return self._leads.get(settings.account, _FIRST_LEAD_SECONDS)
 
     async def close(self) -> None:
         """Close every connection; safe to call twice."""
@@ -173,7 +179,9 @@ class GraphTransport:
             ) from held
 
     def _learn(self, course: _Course) -> None:
-        seconds, server = perf_counter() - course.started, course.box.settings.server
-        start = self._leads.get(server, seconds)
-        self._leads[server] = start + _WEIGHT * (seconds - start)
+        """Learn from the usual ones: a mail that is early waits for its time in a place of the app."""
+        seconds, account = perf_counter() - course.started, course.box.settings.account
         self._observe("preface", seconds)
+        if course.is_usual:
+            start = self._leads.get(account, seconds)
+            self._leads[account] = start + _WEIGHT * (seconds - start)

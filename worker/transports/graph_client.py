@@ -7,12 +7,14 @@ again here but a refused token: whether a request may be repeated is its caller'
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import ssl
 import time
 import uuid
 from contextlib import aclosing
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, cast
 
@@ -215,12 +217,16 @@ class _Line:
 
 
 def _client(registration: Registration) -> httpx.AsyncClient:
-    """A client that trusts whom the settings name, whatever the environment says."""
+    """A client that trusts whom the settings name, whatever the environment says.
+
+    It keeps no cookies: all mailboxes of all companies share it.
+    """
     ca_file = registration.ca_file
     return httpx.AsyncClient(
         verify=ssl.create_default_context(cafile=None if ca_file is None else str(ca_file)),
         trust_env=False,
         follow_redirects=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=16),
     )
 
@@ -256,15 +262,22 @@ async def _all_but_the_end(response: httpx.Response) -> bytes:
 
     A request that is on its way to the pool already could get it otherwise.
     """
-    body = b""
-    length = int(response.headers.get("content-length", "0"))
+    body, length = b"", response.headers.get("content-length")
     async with aclosing(cast("AsyncGenerator[bytes]", response.aiter_raw())) as chunks:
         async for chunk in chunks:
             body += chunk
-            if len(body) >= length:
+            if _is_json(body) if length is None else len(body) >= int(length):
                 break
     await response.aclose()
     return body
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except ValueError:
+        return False
+    return True
 
 
 def _timeout(settings: EffectiveSettings) -> httpx.Timeout:

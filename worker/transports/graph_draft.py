@@ -13,7 +13,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from worker.errors import AttemptError, BeginRefused, Deferred, Held, LedgerUnavailable, Unknown
+from worker.errors import (
+    AttemptError,
+    BeginRefused,
+    Deferred,
+    Held,
+    LedgerUnavailable,
+    Rejected,
+    Unknown,
+)
 from worker.outcome import Draft
 from worker.transports.graph_failures import Missing, Unsure, target_of
 from worker.transports.graph_patience import PAUSES_SECONDS, passing_seconds, patiently
@@ -70,17 +78,23 @@ class DraftMaker:
             Unknown: a send may have begun, and nothing is to be found of it.
             BeginRefused: the job is another's.
         """
+        known = await self.drafts.find(self.mail.job_id)
         try:
-            return await self._ready()
+            return await self._ready(known)
         except Unsure as unsure:
             raise self._not_made(unsure) from unsure
+        except Rejected as rejected:
+            if known is None or not self._is_perhaps_sent(known):
+                raise
+            raise Unknown(
+                f"{rejected.reason}; and the mail may have been sent before"
+            ) from rejected
         except Missing as missing:
             raise Deferred(
                 f"the draft vanished while it was made: {missing}", mail_sent=False
             ) from missing
 
-    async def _ready(self) -> Ready:
-        known = await self.drafts.find(self.mail.job_id)
+    async def _ready(self, known: Draft | None) -> Ready:
         if known is None:
             await self.drafts.intend(self.mail.job_id, claim=self.mail.claim)
             return await self._make()
@@ -89,7 +103,7 @@ class DraftMaker:
         seen = await self._look(known.remote_id)
         if seen is not None and not seen.is_draft:
             return Ready(known, sent=True)
-        if known.web_link and self.mail.attempts and not self._is_to_stay:
+        if self._is_perhaps_sent(known):
             return await self._perhaps_sent(known, seen)
         if seen is None:
             return await self._take_up(await self._find())
@@ -99,6 +113,10 @@ class DraftMaker:
     def _is_to_stay(self) -> bool:
         """Whether the draft itself is what was asked for."""
         return self.mail.job is not None and self.mail.job.kind == "compose"
+
+    def _is_perhaps_sent(self, known: Draft) -> bool:
+        """Whether a send of this draft may have begun."""
+        return bool(known.web_link and self.mail.attempts and not self._is_to_stay)
 
     async def _perhaps_sent(self, known: Draft, seen: Found | None) -> Ready:
         """An earlier attempt may have sent it: only the same one may be sent again.
@@ -125,9 +143,11 @@ class DraftMaker:
         if sent is not None and not self._is_to_stay:
             return Ready(Draft(sent.remote_id, sent.web_link), sent=True)
         whole = [] if self.message.apart else [each for each in found if each.is_draft][:1]
-        for each in found:
-            if each.is_draft and each not in whole:
-                await self._delete(each.remote_id)
+        extra = [each for each in found if each.is_draft and each not in whole]
+        if extra:  # who has lost the job deletes nothing that another has begun with
+            await self.drafts.intend(self.mail.job_id, claim=self.mail.claim)
+        for each in extra:
+            await self._delete(each.remote_id)
         if not whole:
             return await self._make()
         return await self._remember(Draft(whole[0].remote_id, whole[0].web_link))
@@ -140,7 +160,10 @@ class DraftMaker:
         return await self._remember(Draft(made.remote_id, made.web_link))
 
     async def _create(self) -> Found:
-        """Make the draft; where no answer comes, look for it before another is made."""
+        """Make the draft; where no answer comes, look for it before another is made.
+
+        Where attachments follow, what is found may be an older one that has some already: it goes.
+        """
         last: Exception = Unsure("Microsoft Graph did not answer")
         for pause_seconds in (*PAUSES_SECONDS, 0.0):
             try:
@@ -151,10 +174,11 @@ class DraftMaker:
                 last, asked_seconds = held, passing_seconds(held)
             await self.sleep(max(pause_seconds, asked_seconds))
             found = [each for each in await self._find() if each.is_draft]
-            for extra in found[1:]:
+            kept = [] if self.message.apart else found[:1]
+            for extra in found[len(kept) :]:
                 await self._delete(extra.remote_id)
-            if found:
-                return found[0]
+            if kept:
+                return kept[0]
         raise last
 
     async def _look(self, remote_id: str) -> Found | None:
@@ -171,9 +195,20 @@ class DraftMaker:
         try:
             await self.drafts.remember(self.mail.job_id, draft, claim=self.mail.claim)
         except BeginRefused:
-            await self._delete(draft.remote_id)  # another has the job, and makes one of its own
+            if await self._is_nobodys(draft.remote_id):
+                await self._delete(draft.remote_id)
             raise
         return Ready(draft)
+
+    async def _is_nobodys(self, remote_id: str) -> bool:
+        """Whether who has the job now, if anybody, has another draft: it may have found this one."""
+        with suppress(LedgerUnavailable):
+            for pause_seconds in (0.0, *PAUSES_SECONDS):
+                await self.sleep(pause_seconds)
+                known = await self.drafts.find(self.mail.job_id)
+                if known is None or known.remote_id:
+                    return known is None or known.remote_id != remote_id
+        return False
 
     async def _delete(self, remote_id: str) -> None:
         """Delete a draft that nobody needs; if that fails it stays, and does no harm."""

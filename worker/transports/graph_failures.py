@@ -113,15 +113,20 @@ class Heeding:
         """Pass on what another mail has just met.
 
         Raises:
-            Held: the same again, without the reply to the other.
+            Held: the same again, without the reply to the other, and with how much longer it is
+                passed on.
         """
         for target in Target:
             known = self._failures.get(target_of(target, settings))
             if known is None:
                 continue
             held, until = known
-            if self._clock() < until:
+            left_seconds = until - self._clock()
+            if left_seconds > 0:
                 raise Held(
-                    held.reason, target=held.target, retry_after_seconds=held.retry_after_seconds
+                    held.reason,
+                    target=held.target,
+                    retry_after_seconds=held.retry_after_seconds,
+                    passed_on_seconds=left_seconds,
                 )
             del self._failures[held.target]

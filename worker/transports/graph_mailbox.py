@@ -96,7 +96,7 @@ class GraphMailbox:
         """The names of the attachments that a draft has."""
         path = ("messages", remote_id, "attachments")
         seen = await self._ask(Operation.ATTACHED, "GET", path, query={"$select": "name"})
-        return [str(each.get("name", "")) for each in (seen.value or {}).get("value", ())]
+        return [str(each.get("name", "")) for each in _listed(seen)]
 
     async def open_upload(self, remote_id: str, part: Part) -> str:
         """Begin to add a large attachment; the address that takes it.
@@ -149,7 +149,7 @@ class GraphMailbox:
     async def _find(self, where: str) -> list[Found]:
         query = {"$filter": where, "$select": _FIELDS, "$top": "10"}
         found = await self._ask(Operation.FIND, "GET", ("messages",), query=query)
-        return [self._found(each) for each in (found.value or {}).get("value", ())]
+        return [self._found(each) for each in _listed(found)]
 
     async def _ask(
         self,
@@ -193,3 +193,15 @@ class GraphMailbox:
         cloud = "" if self.settings.registration is None else self.settings.registration.cloud
         host = f".{asked.hostname or ''}"
         return asked.netloc == own.netloc or host.endswith(_UPLOAD_HOSTS.get(cloud, ("\0",)))
+
+
+def _listed(answer: Answer) -> list[Mapping[str, Any]]:
+    """What a list holds.
+
+    Raises:
+        Unsure: it is no list: that is not to say that there is nothing.
+    """
+    listed = (answer.value or {}).get("value")
+    if not isinstance(listed, list):
+        raise Unsure("Microsoft Graph answered without the list that was asked for")
+    return listed

@@ -55,8 +55,8 @@ class Ask:
     method: str
     path: tuple[str, ...] = ()
     query: Mapping[str, str] = field(default_factory=dict)
-    content: bytes | None = None
-    url: str = ""
+    content: bytes | None = field(default=None, repr=False)
+    url: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
     before: Callable[[], Awaitable[None]] | None = None
 

@@ -72,13 +72,18 @@ class Shop:
     @contextmanager
     def login(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """Run the command; it is ended with the block at the latest."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "worker", "login", *arguments],
-            env={**os.environ, **self.environ},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        # A run in the background ignores SIGINT, and what it starts would do the same.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "worker", "login", *arguments],
+                env={**os.environ, **self.environ},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
         try:
             yield process
         finally:

@@ -25,6 +25,7 @@ from tests.support.graphd_faults import (
     Every,
     Fault,
     lagging,
+    slow,
 )
 from tests.support.jobs import JOB_ID, make_job
 from tests.support.waiting import wait_until
@@ -246,6 +247,33 @@ def test_an_upload_goes_on_where_it_was_cut(
     (mail,) = graph.sent(MAILBOX)
     assert [(each.name, each.sha256) for each in mail.attachments] == [(LARGE.name, LARGE.digest)]
     assert delivered(graph) == 1
+
+
+def test_a_slow_upload_does_not_bring_the_next_mails_too_early(
+    desk: GraphDesk, graph: Graph
+) -> None:
+    """They would wait for their slots in the places of the app, which all mailboxes share."""
+
+    async def story() -> list[float]:
+        transport = desk.transport()
+        try:
+            await desk.attempt(transport, make_job(attachments=(LARGE,)))
+        finally:
+            await transport.close()
+        return [transport.lead_seconds(desk.settings(user=user)) for user in ("jane", "joe")]
+
+    graph.script("upload", slow(1.0))
+    assert asyncio.run(story()) == [0.5, 0.5]
+
+
+def test_an_upload_whose_address_expired_holds_nobody(desk: GraphDesk, graph: Graph) -> None:
+    """The address is its own permission: the mailbox's token is not to blame, and others go on."""
+    graph.script("upload", Fault("expired", status=401, code="InvalidAuthenticationToken"))
+    job = make_job(attachments=(LARGE,))
+    with pytest.raises(Deferred, match="address is not good any more"):
+        desk.deliver(job)
+    desk.deliver(job, attempts=1)
+    assert (delivered(graph), graph.drafts(MAILBOX)) == (1, [])
 
 
 @pytest.mark.parametrize("fault", [CUT_BEFORE, CUT_AFTER, TIMED_OUT_DONE], ids=lambda f: f.name)

@@ -62,11 +62,13 @@ def test_an_unknown_job_is_sent_again_once_and_then_held(store: Store) -> None:
     assert (store.state("a"), store.row("a").body) == ("unknown", ENVELOPE)
 
 
-@pytest.mark.parametrize("choice", ["hold", "verify"])
-def test_only_resend_sends_again_by_itself(store: Store, choice: str) -> None:
-    """Where the settings say hold or verify, an unknown job stays as it is."""
+@pytest.mark.parametrize(("choice", "again"), [("hold", []), ("verify", ["a"]), ("resend", ["a"])])
+def test_what_is_held_waits_for_a_person(store: Store, choice: str, again: list[str]) -> None:
+    """Where the settings say hold an unknown job stays as it is; to verify is to try it once more."""
     store.in_data("a", LIMIT, on_unknown=choice)
     store.do(workers.bury, "w1")
+    store.clock.advance(10_000)
+    assert store.do(housekeeping.resend_unknown) == again
     store.clock.advance(10_000)
     assert store.do(housekeeping.resend_unknown) == []
 

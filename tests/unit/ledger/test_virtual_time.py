@@ -66,7 +66,7 @@ def judge(simulation: Simulation) -> None:
         assert outcome in {"deferred", "unknown"} or simulation.unknowns[job_id]
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [1, 2, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("reply", [quick, slow, stalling, wild], ids=lambda f: f.__name__)
 def test_bound_holds_and_the_limit_is_used(
     workers: int, reply: Callable[[random.Random], float]

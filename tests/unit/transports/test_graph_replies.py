@@ -154,6 +154,7 @@ def test_a_failure_speaks_for_all_mails_in_hand_for_a_while() -> None:
     with pytest.raises(Held) as again:
         heeding.heed(settings)
     assert (again.value.reason, again.value.target) == (caught.value.reason, caught.value.target)
+    assert again.value.passed_on_seconds == pytest.approx(0.9 * HEEDED_SECONDS)
     assert not again.value.mail_sent
     heeding.heed(graph_settings(user="joe"))
     watch.seconds += HEEDED_SECONDS
