@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from worker.errors import Held
-from worker.transports.graph_failures import Missing, Unsure, target_of
+from worker.errors import Deferred
+from worker.transports.graph_failures import Missing, Unsure
 from worker.transports.graph_message import JOB_PROPERTY
-from worker.transports.graph_replies import Operation, Target
+from worker.transports.graph_replies import Operation
 from worker.transports.graph_request import Ask
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class GraphMailbox:
         """Begin to add a large attachment; the address that takes it.
 
         Raises:
-            Held: the address is none of Graph's: nothing is sent there.
+            Deferred: the address is none of Graph's: nothing is sent there.
         """
         item = {"attachmentType": "file", "size": part.size, **part.described()}
         path = ("messages", remote_id, "attachments", "createUploadSession")
@@ -110,10 +110,10 @@ class GraphMailbox:
         opened = await self._ask(Operation.SESSION, "POST", path, content=content)
         url = str((opened.value or {}).get("uploadUrl", ""))
         if not self._is_expected(url):
-            raise Held(
+            raise Deferred(
                 f"{self.settings.server}: the attachment should go to another server"
                 f" ({urlsplit(url).hostname}), which is none of Microsoft 365's",
-                target=target_of(Target.SERVER, self.settings),
+                mail_sent=False,
             )
         return url
 
