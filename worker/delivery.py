@@ -166,9 +166,9 @@ class Delivery:
             case _:
                 heard = not_taken(failed.recipients, RecipientState.REFUSED, failed.reply)
                 recipients = merged(self.ticket.settled, heard)
-                await self._settle(
-                    given_up(failed.reason, failed.reply, recipients), mail_sent=failed.mail_sent
-                )
+                perhaps = self.ticket.perhaps_sent and failed.reply is None
+                end = given_up(failed.reason, failed.reply, recipients, perhaps_sent=perhaps)
+                await self._settle(end, mail_sent=failed.mail_sent)
 
     async def _conclude(self, transmission: Transmission) -> None:
         """The server has answered every step: each recipient is accepted, refused or deferred."""
@@ -208,7 +208,8 @@ class Delivery:
         )
         if delay is None:
             over = f"out of time after {self.ticket.attempts + 1} attempts: {deferred.reason}"
-            settled = given_up(over, deferred.reply, recipients)
+            perhaps = self.ticket.perhaps_sent
+            settled = given_up(over, deferred.reply, recipients, perhaps_sent=perhaps)
             await self._settle(replace(settled, accepted=accepted), mail_sent=deferred.mail_sent)
             return
         later = self.tools.ledger.now().wall + delay

@@ -61,12 +61,29 @@ def ended(recipients: tuple[RecipientReply, ...], reply: Reply | None) -> Settle
 
 
 def given_up(
-    reason: str, reply: Reply | None, recipients: tuple[RecipientReply, ...]
+    reason: str,
+    reply: Reply | None,
+    recipients: tuple[RecipientReply, ...],
+    *,
+    perhaps_sent: bool = False,
 ) -> Settlement:
-    """Nothing more is tried: sent if an earlier attempt was taken for some recipient, else dead."""
+    """Nothing more is tried: sent if an earlier attempt was taken for some recipient, else dead.
+
+    Where the reply to an earlier attempt never came (``perhaps_sent``) it is unknown and a person's
+    to decide: who sends a dead mail again would send that one twice.
+    """
     missed = sum(r.state is not RecipientState.ACCEPTED for r in recipients)
     if missed == len(recipients):
-        return dead(reason, reply, recipients)
+        if not perhaps_sent:
+            return dead(reason, reply, recipients)
+        return Settlement(
+            State.UNKNOWN,
+            Outcome.UNKNOWN,
+            reason=f"{reason}; the reply to an earlier attempt never came",
+            reply=str(reply or ""),
+            event=Outcome.UNKNOWN,
+            recipients=recipients,
+        )
     return Settlement(
         State.SENT,
         Outcome.SENT,

@@ -45,6 +45,7 @@ class Ticket(Protocol):
         date_at: the mail's Date, in Unix seconds; the same in every attempt.
         not_before_steady: before when it must not begin; None for at once.
         settled: the recipients that earlier attempts have settled.
+        perhaps_sent: whether the reply to an earlier attempt never came.
         probes: the held targets that this attempt tries out.
         waiting_since_at: since when the job could have gone, in Unix seconds.
     """
@@ -56,6 +57,7 @@ class Ticket(Protocol):
     date_at: float
     not_before_steady: float | None
     settled: tuple[RecipientReply, ...]
+    perhaps_sent: bool
     probes: tuple[str, ...]
     token: str
     waiting_since_at: float
@@ -138,6 +140,7 @@ class DirectTicket:
     backoff_seconds = 0.0
     not_before_steady: float | None = None
     settled: tuple[RecipientReply, ...] = ()
+    perhaps_sent = False
     probes: tuple[str, ...] = ()
 
     def __init__(self, ledger: Ledger, worker: str, job: NewJob, token: str) -> None:
@@ -224,6 +227,7 @@ class ClaimTicket:
         self.date_at = claim.date_at or ledger.now().wall
         self.not_before_steady: float | None = claim.not_before_steady if claim.slots else None
         self.settled = claim.settled
+        self.perhaps_sent = claim.perhaps_sent
         self.probes = claim.probes
         self.waiting_since_at = claim.waiting_since_at
 

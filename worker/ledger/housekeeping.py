@@ -24,7 +24,8 @@ STEP = 500
 
 _EXPIRED = text(
     "SELECT job_id FROM delivery INDEXED BY delivery_expiry"
-    " WHERE state IN ('waiting', 'paused') AND expires_at IS NOT NULL"
+    # What may have been sent is left to its line: there it ends as unknown, not as dead.
+    " WHERE state IN ('waiting', 'paused') AND expires_at IS NOT NULL AND resends = 0"
     " AND expires_at <= :now LIMIT :step FOR UPDATE SKIP LOCKED"
 )
 _KILL = text(

@@ -61,7 +61,7 @@ _NEWLY_DUE = text(
 )
 _NEXT = text("SELECT min(next_due_at) FROM lane WHERE next_due_at > :now")
 _HEAD = text(
-    "SELECT job_id, body, attempts, first_attempt_at, backoff_seconds, date_at, enqueued_at, due_at, accepted_at,"
+    "SELECT job_id, body, attempts, resends, first_attempt_at, backoff_seconds, date_at, enqueued_at, due_at, accepted_at,"
     " recipients, batch_id, (SELECT reason FROM hold"
     " WHERE target = 'batch:' || delivery.company || '/' || delivery.batch_id"
     " AND origin = 'operator' AND (until_at IS NULL OR until_at > :now)) AS pause"
@@ -203,6 +203,7 @@ def take_some(
             waiting_since_at=max(head.accepted_at, head.due_at),
             probes=tuple(probes),
             settled=load_recipients(head.recipients),
+            perhaps_sent=head.resends > 0,
         )
         for head, token, slots in zip(heads, tokens, taken, strict=True)
     ]

@@ -79,6 +79,7 @@ class Claim:
         slots: how many slots the token holds.
         probes: the held targets that this attempt tries out.
         settled: the recipients that earlier attempts have settled, with the replies.
+        perhaps_sent: whether the reply to an earlier attempt never came.
     """
 
     job_id: str
@@ -97,6 +98,7 @@ class Claim:
     waiting_since_at: float
     probes: tuple[str, ...] = ()
     settled: tuple[RecipientReply, ...] = ()
+    perhaps_sent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

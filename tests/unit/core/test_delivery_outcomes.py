@@ -19,7 +19,7 @@ from tests.support.fakes import (
 from tests.support.jobs import JOB_ID, NOW, make_job
 from tests.support.settings import make_settings
 from worker.errors import Deferred, Held, Rejected, Unknown
-from worker.ledger import holds
+from worker.ledger import holds, housekeeping
 from worker.ledger.rows import State
 from worker.outcome import HoldTarget, RecipientState, TargetKind, Transmission
 
@@ -185,6 +185,36 @@ def test_back_off_doubles_and_ends_when_the_time_is_over(desk: Desk) -> None:
     assert waits == [30.0, 60.0, 10.0]
     assert (row.state, row.attempts) == (State.DEAD, 4)
     assert row.reason == "out of time after 4 attempts: later"
+
+
+def lose_the_reply(desk: Desk) -> None:
+    """Send the mail, hear nothing, and let its rest pass: it may go once more."""
+    desk.server.after.append(Unknown("no reply"))
+    deliver(desk)
+    desk.clock.advance(601.0)
+    assert desk.ledger.call(housekeeping.resend_unknown) == [JOB_ID]
+
+
+def test_out_of_time_after_a_lost_reply_is_unknown_and_not_dead(desk: Desk) -> None:
+    """The first attempt may have been accepted: a person decides, and is told so."""
+    desk.settings = make_settings(retry_for_seconds=30.0)
+    lose_the_reply(desk)
+    for _ in range(2):
+        desk.server.before.append(Deferred("later", reply=LATER))
+        deliver(desk)
+        desk.clock.advance(31.0)
+    row = desk.row(JOB_ID)
+    assert (row.state, row.attempts) == (State.UNKNOWN, 3)
+    assert row.reason.endswith("later; the reply to an earlier attempt never came")
+    assert desk.ledger.call(housekeeping.resend_unknown) == []
+
+
+def test_a_refusal_after_a_lost_reply_is_dead(desk: Desk) -> None:
+    """The server has said what it thinks of this mail."""
+    lose_the_reply(desk)
+    desk.server.before.append(Rejected("spam", reply=NEVER))
+    deliver(desk)
+    assert desk.row(JOB_ID).state is State.DEAD
 
 
 @pytest.mark.parametrize("direct", [True, False])

@@ -52,3 +52,12 @@ def test_given_up_is_dead_only_where_nobody_has_it() -> None:
     assert sent.state is State.SENT
     assert sent.reason == "1 of 2 recipients missed: out of time"
     assert given_up("expired", None, ()).state is State.DEAD
+
+
+def test_given_up_is_unknown_where_an_earlier_reply_never_came() -> None:
+    """A person who tried a dead mail again would send it twice; what was taken for one stays sent."""
+    lost = given_up("out of time", LATER, (heard(A, LATER),), perhaps_sent=True)
+    sent = given_up("out of time", None, (heard(A, OK), heard(B, LATER)), perhaps_sent=True)
+    assert (lost.state, lost.event, lost.reply) == (State.UNKNOWN, "unknown", str(LATER))
+    assert lost.reason == "out of time; the reply to an earlier attempt never came"
+    assert sent.state is State.SENT

@@ -43,6 +43,18 @@ def test_what_is_in_data_does_not_expire(store: Store) -> None:
     assert store.settle(claim)
 
 
+def test_what_may_have_been_sent_does_not_expire_as_dead(store: Store) -> None:
+    """It is left to its line, whose claim says that a reply never came."""
+    store.accept("a", expires_at=store.clock.wall + 1)
+    store.begin(store.claim(LIMIT), on_unknown="resend")
+    store.do(workers.bury, "w1")
+    store.register("w1")
+    store.clock.advance(10_000)
+    assert store.do(housekeeping.resend_unknown) == ["a"]
+    assert store.do(housekeeping.expire) == []
+    assert store.claim(LIMIT).perhaps_sent
+
+
 def test_an_unknown_job_is_sent_again_once_and_then_held(store: Store) -> None:
     """Not before its time, once, in front of its lane; the second unknown waits for a person."""
     claim = store.in_data("a", LIMIT, resend_after_seconds=600.0)
