@@ -167,6 +167,7 @@ def test_without_a_ledger(tmp_path: Path) -> None:
         assert serving.get("/healthz")[0] == 200
 
 
+@pytest.mark.slow
 def test_cost_of_a_long_backlog(serving: Serving, ledger: Ledger) -> None:
     """With 100,000 jobs waiting a scrape takes less than 0.2 s, also the one that asks the ledger."""
     body = os.urandom(500)

@@ -71,7 +71,11 @@ def mortal() -> Iterator[RabbitServer]:
         yield server
 
 
-@pytest.mark.parametrize("queue_type", QUEUE_TYPES)
+# Where both types are tested one after the other, the second is left to the slow tests.
+@pytest.mark.parametrize(
+    "queue_type",
+    [QUEUE_TYPES[0], *(pytest.param(each, marks=pytest.mark.slow) for each in QUEUE_TYPES[1:])],
+)
 @pytest.mark.parametrize("how", ["restart", "kill"])
 def test_a_broker_restart_in_mid_stream_loses_nothing(
     rabbitmq: RabbitServer, mortal: RabbitServer, how: str, queue_type: QueueType

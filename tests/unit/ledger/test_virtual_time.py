@@ -35,6 +35,8 @@ SCOPE = "company:acme"
 MINUTE = 60.0
 FLAPS = [(0.0, 600), (45.0, 30), (75.0, 600), (100.0, 30), (110.0, 600)]
 """A limit that an operator, or two views of the settings, throws up and down."""
+SLOW = pytest.mark.slow
+"""What only tells again, with other numbers, what another case has told."""
 
 
 def run(plan: Plan, *, minutes: float, backlog: int) -> Simulation:
@@ -66,7 +68,7 @@ def judge(simulation: Simulation) -> None:
         assert outcome in {"deferred", "unknown"} or simulation.unknowns[job_id]
 
 
-@pytest.mark.parametrize("workers", [1, 2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [1, 2, pytest.param(4, marks=SLOW)])
 @pytest.mark.parametrize("reply", [quick, slow, stalling, wild], ids=lambda f: f.__name__)
 def test_bound_holds_and_the_limit_is_used(
     workers: int, reply: Callable[[random.Random], float]
@@ -82,8 +84,14 @@ def test_bound_holds_and_the_limit_is_used(
     assert used >= (0.99 if reply is quick else 60 / (60 + mean) - 0.01)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(
+    ("workers", "seed"),
+    [
+        (1, 1),
+        (2, 2),
+        *(pytest.param(*pair, marks=SLOW) for pair in ((1, 2), (2, 1), (4, 1), (4, 2))),
+    ],
+)
 def test_bound_holds_when_workers_are_cut_down_at_every_step(workers: int, seed: int) -> None:
     """SIGKILL and SIGSTOP of up to 15 s at every step break no window and lose no job."""
     minutes = 10
@@ -113,7 +121,7 @@ def test_every_job_ends_after_the_bad_luck() -> None:
     assert len({mail.job_id for mail in simulation.accepted}) >= 200 - len(simulation.unknowns)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [1, 2, pytest.param(4, marks=SLOW)])
 def test_use_stays_high_while_a_worker_is_killed_every_20_seconds(workers: int) -> None:
     """Kills cost what was in hand and no more: at least 95 % of the limit is used."""
     minutes = 6
@@ -132,7 +140,7 @@ def test_a_successor_that_buries_the_killed_worker_saves_what_it_held() -> None:
     assert used_share(simulation.accepted, 120, since=MINUTE, until=6 * MINUTE) >= 0.98
 
 
-@pytest.mark.parametrize("lag_seconds", [0.0, 4.0])
+@pytest.mark.parametrize("lag_seconds", [pytest.param(0.0, marks=SLOW), 4.0])
 def test_a_limit_thrown_up_and_down_opens_no_gap(lag_seconds: float) -> None:
     """600, 30, 600 again, seen by each worker at another time: never over 600 in 60 s."""
     plan = one_lane(
@@ -184,7 +192,7 @@ def test_lanes_share_a_ceiling_evenly_and_keep_their_own_limits() -> None:
     assert used_share(simulation.accepted, 90, since=MINUTE, until=minutes * MINUTE) >= 0.97
 
 
-@pytest.mark.parametrize("limit", [30, 120])
+@pytest.mark.parametrize("limit", [pytest.param(30, marks=SLOW), 120])
 def test_mail_leaves_evenly_after_an_idle_quarter_of_an_hour(limit: int) -> None:
     """After 15 idle minutes a backlog starts gently, leaves evenly and uses the limit."""
     simulation = Simulation(one_lane(limit, workers=2))
@@ -222,8 +230,15 @@ def free_at_the_stamp(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-@pytest.mark.parametrize("reply", [slow, stalling], ids=lambda f: f.__name__)
-@pytest.mark.parametrize("even", [True, False], ids=["even", "burst"])
+@pytest.mark.parametrize(
+    ("reply", "even"),
+    [
+        pytest.param(slow, True, id="even-slow"),
+        pytest.param(stalling, False, id="burst-stalling"),
+        pytest.param(slow, False, id="burst-slow", marks=SLOW),
+        pytest.param(stalling, True, id="even-stalling", marks=SLOW),
+    ],
+)
 def test_freeing_at_the_stamp_would_break_the_bound(
     monkeypatch: pytest.MonkeyPatch, reply: Callable[[random.Random], float], *, even: bool
 ) -> None:
