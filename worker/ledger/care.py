@@ -10,7 +10,7 @@ from worker.errors import LedgerUnavailable, LedgerUnusable
 from worker.ledger.engine import begin, clock_of, open_engine, read_time, transact, translated
 from worker.ledger.rows import State
 from worker.ledger.upgrade import upgrade
-from worker.ledger.workers import DEAD_AFTER_SECONDS
+from worker.ledger.workers import count_beating
 
 if TYPE_CHECKING:
     from worker.ledger.clock import Clock, Now
@@ -35,7 +35,6 @@ _PROBE = (
     text("INSERT INTO boot (id, boot_id) VALUES (0, 'probe')"),
     text("DELETE FROM boot WHERE id = 0"),
 )
-_BEATING = text("SELECT count(*) FROM worker WHERE beat_steady >= :since")
 _STATES = text("SELECT state, count(*) AS jobs FROM delivery GROUP BY state")
 _SIZE = {
     "sqlite": text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"),
@@ -95,8 +94,7 @@ def upgrade_ledger(url: str, clock: Clock | None = None) -> tuple[str | None, st
 
 def _upgrade(connection: Connection, now: Now) -> tuple[str | None, str]:
     if inspect(connection).has_table("worker"):
-        since = now.steady - DEAD_AFTER_SECONDS
-        beating = connection.execute(_BEATING, {"since": since}).scalar_one()
+        beating = count_beating(connection, now)
         if beating:
             raise LedgerUnusable(f"{beating} worker(s) are at work on the ledger; stop them first")
     return upgrade(connection)

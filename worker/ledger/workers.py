@@ -34,6 +34,7 @@ _REGISTER = text(
     " VALUES (:id, :host, :pid, :process, :version, :now, :beat)"
 )
 _BEAT = text("UPDATE worker SET beat_steady = :beat, trouble = :trouble WHERE id = :id")
+_BEATING = text("SELECT count(*) FROM worker WHERE beat_steady >= :since")
 _PROCESSES = text("SELECT id, process FROM worker WHERE process <> '' ORDER BY id")
 _SILENT = text(
     "SELECT id FROM worker WHERE beat_steady < :since ORDER BY id FOR UPDATE SKIP LOCKED"
@@ -109,6 +110,12 @@ def beat(connection: Connection, now: Now, worker: str, trouble: str = "") -> No
     named = {"id": worker, "beat": now.steady, "trouble": trouble}
     if connection.execute(_BEAT, named).rowcount != 1:
         raise Reaped("this worker was silent for too long and was found dead; it ends now")
+
+
+def count_beating(connection: Connection, now: Now) -> int:
+    """Count the workers that have not been silent for too long."""
+    since = {"since": now.steady - DEAD_AFTER_SECONDS}
+    return int(connection.execute(_BEATING, since).scalar_one())
 
 
 def reap(connection: Connection, now: Now) -> Reaping:
