@@ -159,7 +159,7 @@ class Job(_Frozen):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if self.schema_version != SCHEMA_VERSION:
+        if not 1 <= self.schema_version <= SCHEMA_VERSION:
             raise ValueError(f"schema_version: this package writes {SCHEMA_VERSION}")
         recipients = len(self.to) + len(self.cc) + len(self.bcc)
         if self.error_report and (recipients or self.company):

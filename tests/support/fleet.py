@@ -190,9 +190,9 @@ class Fleet:
         }
 
     def start(self) -> None:
-        """Start the workers."""
+        """Start the workers, if it has any."""
         self._groups = []
-        for view in range(self.views):
+        for view in range(self.views if self.processes else 0):
             # What the processes of a host share, such as their metrics, is each group's own.
             state = self.root / ("state" if view == 0 else f"state-{view}")
             state.mkdir(exist_ok=True)
@@ -212,6 +212,11 @@ class Fleet:
             )
             group.start({**self.environ, **(own if view else {}), **host.environ}, self.log)
             self._groups.append(group)
+
+    @property
+    def supervisor_pid(self) -> int:
+        """The parent of the first group's processes."""
+        return self._groups[0].supervisor.pid
 
     def children(self) -> list[int]:
         """The processes that the first group's supervisor runs now."""

@@ -24,12 +24,14 @@ class WorkerGroup:
 
     Args:
         run_by: a command that runs it, such as one that drops capabilities.
+        tree: where its code is.
     """
 
     window_seconds: float
     processes: int
     wait_for_settings_seconds: float
     run_by: tuple[str, ...] = ()
+    tree: Path = Path(__file__).parents[2]
     _command: subprocess.Popen[bytes] | None = None
 
     def start(self, environ: dict[str, str], log: Path) -> None:
@@ -45,7 +47,7 @@ class WorkerGroup:
                     str(self.processes),
                     str(self.wait_for_settings_seconds),
                 ],
-                cwd=Path(__file__).parents[2],
+                cwd=self.tree,
                 env=environ,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
