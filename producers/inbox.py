@@ -2,6 +2,10 @@
 
 A commit is the confirm, a delete the ack. What a consumer took and did not ack goes back to its
 place in the line, marked as redelivered, when the consumer gives it back or its process is gone.
+
+SQLite goes on using a file that was deleted or moved away, and says nothing. So a put looks first
+whether the file is still in its place, and a take does so every second: another file in its place
+is used instead, and where there is none, who has used one makes no new one.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ BUSY_SECONDS: Final = 10.0
 #: How often ``take`` looks for consumers whose process is gone.
 REAP_SECONDS: Final = 1.0
 _FREE_PAGES: Final = 1000
+_NOWHERE: Final = (0, 0)
 _SCHEMA: Final = """
 CREATE TABLE message (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -42,6 +47,10 @@ CREATE TABLE consumer (id TEXT PRIMARY KEY, pid INTEGER NOT NULL, started TEXT N
 """
 
 
+class InboxGone(OSError):
+    """The file that was in use is not in its place any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
     """A message that a consumer has in hand."""
@@ -54,7 +63,12 @@ class Taken:
 class Inbox:
     """One inbox file, for any number of threads and processes; safe across a fork.
 
-    Every method may raise ``sqlite3.Error`` (disk full, read-only, locked for ten seconds).
+    Every method may raise ``sqlite3.Error`` (disk full, read-only, locked for ten seconds) and
+    ``InboxGone``.
+
+    Attributes:
+        file_number: counts the files that were in its place. The ids of one mean nothing, or other
+            messages, in the next: ``take`` and ``ack`` raise InboxGone where another is meant.
 
     Raises:
         InboxUnusable: a newer version made it.
@@ -66,11 +80,14 @@ class Inbox:
         self._wake_folder = self.path.with_name(self.path.name + ".wake")
         self._open: sqlite3.Connection | None = None
         self._reap_at = 0.0
+        self._identity: tuple[int, int] | None = None
+        self.file_number = 0
         self.forget()
         forget_on_fork(self)
 
     def put(self, queue: str, bodies: Iterable[bytes]) -> int:
         """Store messages durably, all or none; returns how many."""
+        self.look()
         with self._transaction(durable=True) as connection:
             cursor = connection.executemany(
                 "INSERT INTO message (queue, body) VALUES (?, ?)",
@@ -79,17 +96,30 @@ class Inbox:
         notify(self._wake_folder)
         return cursor.rowcount
 
-    def take(self, queue: str, n: int, consumer_id: str) -> list[Taken]:
+    def look(self) -> int:
+        """Use the file that is in its place now, opening it where it is another; its number."""
+        with self._lock:
+            if self._open is not None and (found := _identity(self.path)) != self._identity:
+                self.close()  # at once: the next file's log would share its index with this one's
+                if found is None:
+                    self._identity = _NOWHERE
+            self._connection()
+            return self.file_number
+
+    def take(
+        self, queue: str, n: int, consumer_id: str, file_number: int | None = None
+    ) -> list[Taken]:
         """Up to ``n`` messages from the head of a queue, for this consumer alone."""
         if time.monotonic() >= self._reap_at:
             self._reap_at = time.monotonic() + REAP_SECONDS
+            self.look()
             self.release_gone()
             self._shrink()
         ready = "SELECT 1 FROM message WHERE queue = ? AND taken_by IS NULL LIMIT 1"
-        if n < 1 or not self._read(ready, (queue,)):
+        if n < 1 or not self._read(ready, (queue,), file_number):
             return []  # looking costs no lock: idle consumers do not hinder writers
         me = os.getpid()
-        with self._transaction() as connection:
+        with self._transaction(file_number) as connection:
             connection.execute(
                 "INSERT INTO consumer (id, pid, started) VALUES (?, ?, ?) ON CONFLICT (id)"
                 " DO UPDATE SET pid = excluded.pid, started = excluded.started"
@@ -104,9 +134,9 @@ class Inbox:
             ).fetchall()
         return sorted((Taken(i, b, bool(r)) for i, b, r in rows), key=lambda taken: taken.id)
 
-    def ack(self, ids: Sequence[int]) -> None:
+    def ack(self, ids: Sequence[int], file_number: int | None = None) -> None:
         """Delete messages that are done; unknown ids are no matter."""
-        with self._transaction() as connection:
+        with self._transaction(file_number) as connection:
             connection.executemany("DELETE FROM message WHERE id = ?", ((i,) for i in ids))
 
     def release(self, ids: Sequence[int]) -> None:
@@ -164,6 +194,7 @@ class Inbox:
     def wake_up(self) -> WakeUp:
         """Something to wait on until a message is put by any process; close it afterwards."""
         self._connection()
+        self._wake_folder.mkdir(mode=0o700, exist_ok=True)  # it may have been moved away too
         return WakeUp(self._wake_folder)
 
     def close(self) -> None:
@@ -180,18 +211,27 @@ class Inbox:
         self._reap_at = 0.0
         return inherited
 
-    def _connection(self) -> sqlite3.Connection:
+    def _connection(self, file_number: int | None = None) -> sqlite3.Connection:
         with self._lock:
             if self._open is None:
+                if self._identity is not None and _identity(self.path) is None:
+                    raise _gone(self.path)
                 self._open = _connect(self.path)
                 self._wake_folder.mkdir(mode=0o700, exist_ok=True)
+                found = _identity(self.path)
+                self.file_number += found != self._identity
+                self._identity = found
+            if file_number not in {None, self.file_number}:
+                raise _gone(self.path)
             return self._open
 
     @contextlib.contextmanager
-    def _transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+    def _transaction(
+        self, file_number: int | None = None, *, durable: bool = False
+    ) -> Iterator[sqlite3.Connection]:
         """One write transaction. Only what must survive a power cut waits for the disk."""
         with self._lock:
-            connection = self._connection()
+            connection = self._connection(file_number)
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -208,9 +248,11 @@ class Inbox:
             with self._lock:  # executescript: execute would stop after the first page
                 self._connection().executescript(f"PRAGMA incremental_vacuum({_FREE_PAGES})")
 
-    def _read(self, query: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
+    def _read(
+        self, query: str, parameters: tuple[object, ...], file_number: int | None = None
+    ) -> list[tuple[Any, ...]]:
         with self._lock:  # not in the middle of another thread's transaction
-            return self._connection().execute(query, parameters).fetchall()
+            return self._connection(file_number).execute(query, parameters).fetchall()
 
 
 def _release(connection: sqlite3.Connection, consumer_id: str, pid: int, since: str) -> int:
@@ -223,6 +265,22 @@ def _release(connection: sqlite3.Connection, consumer_id: str, pid: int, since: 
     return connection.execute(
         "UPDATE message SET taken_by = NULL, redelivered = 1 WHERE taken_by = ?", (consumer_id,)
     ).rowcount
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file is in this place, by device and inode."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _gone(path: Path) -> InboxGone:
+    return InboxGone(
+        f"{path} was removed or replaced: put it back; whoever is started without it makes an"
+        " empty one"
+    )
 
 
 def _connect(path: Path) -> sqlite3.Connection:

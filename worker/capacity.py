@@ -1,7 +1,8 @@
 """What may be in flight at once in this process: by kind, by server, by account.
 
-Batches get less than single sends, and no server or account gets all of it, so that a server that
-hangs delays nobody else.
+Batches get less than single sends, and no server or account gets all of it: a server gets no more
+of a kind than is left free. So the first that hangs keeps half, the next a quarter, and there is
+room for others until many hang at once.
 """
 
 from __future__ import annotations
@@ -46,16 +47,19 @@ class Capacity:
     def _bounds(self, settings: EffectiveSettings) -> dict[tuple[Bound, str], int]:
         # A batch leaves a quarter of each server and account to single sends.
         share = 0.75 if settings.kind == "batch" else 1.0
+        kind = (Bound.KIND, settings.kind)
+        most = self._caps.kinds.get(settings.kind, self._caps.account)
         return {
-            (Bound.KIND, settings.kind): self._caps.kinds.get(settings.kind, self._caps.account),
+            kind: most,
+            (Bound.SERVER, f"{settings.kind} {settings.server}"): most - self._in_flight[kind],
             (Bound.SERVER, settings.server): int(self._caps.server * share),
             (Bound.ACCOUNT, settings.account): int(self._caps.account * share),
         }
 
     def try_enter(self, settings: EffectiveSettings) -> bool:
         """Take a place for one delivery under these settings; False where none is free."""
-        bounds = self._bounds(settings)
         with self._lock:
+            bounds = self._bounds(settings)
             if any(self._in_flight[key] >= bound for key, bound in bounds.items()):
                 return False
             self._in_flight.update(bounds.keys())
@@ -63,9 +67,10 @@ class Capacity:
 
     def full(self, settings: EffectiveSettings) -> list[Bound]:
         """The bounds that leave no place to a delivery under these settings, the widest first."""
-        bounds = self._bounds(settings)
         with self._lock:
-            return [key[0] for key, bound in bounds.items() if self._in_flight[key] >= bound]
+            bounds = self._bounds(settings)
+            full = [key[0] for key, bound in bounds.items() if self._in_flight[key] >= bound]
+        return list(dict.fromkeys(full))
 
     def leave(self, settings: EffectiveSettings) -> None:
         """Give the place back."""

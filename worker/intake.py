@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from worker.holding import Holding
     from worker.ledger.clock import Now
     from worker.pump import Pump
+    from worker.shortcut import Shortcut
 
 
 class Gate(NamedTuple):
@@ -45,6 +46,7 @@ class Gate(NamedTuple):
     Attributes:
         resolve: the settings in force for company, user and kind; raises ConfigError.
         holding: what is held now, as this process last read it.
+        shortcut: which messages may stay until their mail is delivered.
         new_token: a name for one attempt that no other has.
         faults: told of a fault in looking at a job's settings.
     """
@@ -52,6 +54,7 @@ class Gate(NamedTuple):
     resolve: Callable[[str | None, str | None, str], EffectiveSettings]
     holding: Holding
     capacity: Capacity
+    shortcut: Shortcut
     new_token: Callable[[], str]
     faults: Faults
 
@@ -91,6 +94,7 @@ class Intake:
             await Delivery(self._tools, job, settings, ticket).run()
         finally:
             self._gate.capacity.leave(settings)
+            self._gate.shortcut.leave(settings)
             self._pump.room()
 
     def _free_to_go(self, job: Job, lane: Lane) -> EffectiveSettings | None:
@@ -120,7 +124,16 @@ class Intake:
         batches = [] if job.batch_id is None else [HoldTarget.of_batch(company, job.batch_id)]
         if self._gate.holding.of(settings) or self._gate.holding.on(map(str, batches)):
             return None
-        return settings if self._gate.capacity.try_enter(settings) else None
+        return settings if self._enter(settings) else None
+
+    def _enter(self, settings: EffectiveSettings) -> bool:
+        """Take a place in flight, and one among the messages that stay unacknowledged."""
+        if not self._gate.shortcut.try_enter(settings):
+            return False
+        if self._gate.capacity.try_enter(settings):
+            return True
+        self._gate.shortcut.leave(settings)
+        return False
 
     def unreadable(self, envelope: bytes, reason: str, state: State) -> NewJob:
         """The row of a message that is no job: its name is the digest of its bytes.

@@ -26,6 +26,7 @@ from worker.ledger.lanes import Lane
 from worker.ledger.ledger import Ledger
 from worker.ledger.queries import JobRecord, find_job
 from worker.ledger.rows import UNREADABLE, State
+from worker.shortcut import Shortcut
 from worker.transports.memory import MemoryTransport
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Counter:
             cast("Any", settings.resolve),
             Holding(),
             Capacity(),
+            Shortcut(),
             lambda: f"t{next(tokens)}",
             Faults(FaultLog()),
         )

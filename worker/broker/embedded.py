@@ -54,6 +54,7 @@ class InboxSession(Session):
         self._open = True
         self._taking = True
         with _as_unavailable():
+            self._file_number = inbox.look()
             inbox.release_all(consumer_id)
             self._wake_up = inbox.wake_up()
 
@@ -66,7 +67,8 @@ class InboxSession(Session):
         """The next delivery, or None after the time-out or a wake.
 
         Raises:
-            BrokerUnavailable: the file cannot be used now (disk full, read-only, locked).
+            BrokerUnavailable: the file cannot be used now (disk full, read-only, locked), or was
+                removed or replaced.
         """
         if not self._deliveries:
             with _as_unavailable():
@@ -106,7 +108,7 @@ class InboxSession(Session):
         if not tags:
             return
         try:
-            self._inbox.ack(tags)
+            self._inbox.ack(tags, self._file_number)
         except BaseException:
             self._acks.extendleft(reversed(tags))
             raise
@@ -118,7 +120,7 @@ class InboxSession(Session):
         if not self._taking or room <= 0:
             self._moved.wait(timeout_seconds)
             return
-        taken = self._inbox.take(self._queue, room, self._consumer_id)
+        taken = self._inbox.take(self._queue, room, self._consumer_id, self._file_number)
         if not taken:
             self._wake_up.wait(timeout_seconds if not self._in_hand else ACK_DELAY_SECONDS)
             return

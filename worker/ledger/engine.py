@@ -32,8 +32,11 @@ TRIES = 5
 """How often a transaction is done that met another one's locks the wrong way round."""
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, *, must_exist: bool = False) -> Engine:
     """Open the database without touching its tables.
+
+    Args:
+        must_exist: make no SQLite file where there is none, nor its folder.
 
     Raises:
         LedgerUnusable: not an address of a database that this version can use.
@@ -48,7 +51,7 @@ def open_engine(url: str) -> Engine:
             " sqlite:////var/lib/postmeter/ledger.db and postgresql://postmeter@db/postmeter"
         ) from error
     if kind == "sqlite":
-        return open_sqlite(parsed)
+        return open_sqlite(parsed, must_exist=must_exist)
     if kind in {"postgresql", "postgres"}:
         return open_postgresql(parsed)
     raise LedgerUnusable(

@@ -35,6 +35,7 @@ class Ledger:
         url: an SQLAlchemy address, as ``sqlite:////var/lib/postmeter/ledger.db``.
         clock: the time; the database's own unless a test passes another.
         reader_seconds: how long one query may take on PostgreSQL.
+        must_exist: make no SQLite file where there is none, nor its folder.
 
     Attributes:
         owner: the worker that takes and begins here, once it has registered.
@@ -46,9 +47,14 @@ class Ledger:
     """
 
     def __init__(
-        self, url: str, clock: Clock | None = None, *, reader_seconds: int = READER_SECONDS
+        self,
+        url: str,
+        clock: Clock | None = None,
+        *,
+        reader_seconds: int = READER_SECONDS,
+        must_exist: bool = False,
     ) -> None:
-        self._engine = open_engine(url)
+        self._engine = open_engine(url, must_exist=must_exist)
         self.clock: Clock = clock or clock_of(self._engine)
         with translated(), self._engine.connect() as connection:
             transact(connection, self.clock, lambda c, _: make_or_check(c))

@@ -3,6 +3,7 @@
 SQLite goes on writing into a file that was deleted or moved away, and says nothing: mails would
 leave that no other process and no restart ever hears of. So every transaction looks first; and once
 a process has opened a ledger it makes no new one in its place, which would know of no slot in use.
+Neither does one that only looks, nor a folder: what was moved away would come back inside it.
 """
 
 from __future__ import annotations
@@ -27,16 +28,28 @@ class _Identity(NamedTuple):
     inode: int
 
 
-def watch_file(engine: Engine, path: Path) -> None:
+def may_make(path: Path) -> bool:
+    """Whether this process has not opened this ledger yet."""
+    return path.absolute() not in _opened
+
+
+def watch_file(engine: Engine, path: Path, *, must_exist: bool = False) -> None:
     """Let every connection and transaction of an engine fail while its file is gone.
 
     They raise ``LedgerUnavailable``. A file that was put back is used again, whichever it is.
+
+    Args:
+        must_exist: let a connection fail too where there never was a file.
     """
     path = path.absolute()
 
     def before_connect(*_: object) -> None:
-        if path in _opened and _identity(path) is None:
+        if _identity(path) is not None:
+            return
+        if not may_make(path):
             raise _gone(path)
+        if must_exist:
+            raise LedgerUnavailable(f"there is no ledger at {path} yet: a worker makes it")
 
     def on_connect(_dbapi_connection: object, record: object) -> None:
         _opened.add(path)

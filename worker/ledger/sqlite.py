@@ -16,7 +16,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.pool import NullPool, StaticPool
 
 from worker.errors import LedgerUnavailable
-from worker.ledger.presence import watch_file
+from worker.ledger.presence import may_make, watch_file
 from worker.ledger.rewriting import leave_out
 
 if TYPE_CHECKING:
@@ -26,15 +26,19 @@ LOCK_WAIT_SECONDS = 10.0
 _ROW_LOCK = re.compile(r" FOR (NO KEY UPDATE|UPDATE|KEY SHARE|SHARE)( SKIP LOCKED| NOWAIT)?")
 
 
-def open_sqlite(url: URL) -> Engine:
+def open_sqlite(url: URL, *, must_exist: bool = False) -> Engine:
     """Open the file, and make its folder, without touching its tables.
+
+    Args:
+        must_exist: make neither folder nor file.
 
     Raises:
         LedgerUnavailable: the folder cannot be made.
     """
     in_memory = url.database in {None, "", ":memory:"}
-    if not in_memory:
-        _make_folder(Path(str(url.database)).parent)
+    path = Path(str(url.database))
+    if not in_memory and not must_exist and may_make(path):
+        _make_folder(path.parent)
     engine = create_engine(
         url,
         poolclass=StaticPool if in_memory else NullPool,
@@ -43,7 +47,7 @@ def open_sqlite(url: URL) -> Engine:
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin_immediately)
     if not in_memory:
-        watch_file(engine, Path(str(url.database)))
+        watch_file(engine, path, must_exist=must_exist)
     leave_out(engine, _ROW_LOCK)
     return engine
 

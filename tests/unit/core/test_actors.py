@@ -23,6 +23,7 @@ from worker.holding import Holding
 from worker.intake import Gate, Intake
 from worker.ledger import deliveries
 from worker.ledger.rows import UNREADABLE, State, Terms
+from worker.shortcut import Shortcut
 from worker.work import Work
 
 if TYPE_CHECKING:
@@ -42,7 +43,12 @@ class Stage:
         self.pumping = pumping
         self.reader: Callable[[bytes, str], Job] = decode
         gate = Gate(
-            pumping.resolve, pumping.holding, pumping.capacity, desk.new_token, pumping.faults
+            pumping.resolve,
+            pumping.holding,
+            pumping.capacity,
+            Shortcut(),
+            desk.new_token,
+            pumping.faults,
         )
         self.intake = Intake(desk.tools, gate, pumping.pump, WORKER)
         self.actors = Actors(desk.tools, self.intake, Topology(), WORKER, self._read)

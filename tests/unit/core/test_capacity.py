@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,6 +37,13 @@ def over(flying: list[EffectiveSettings]) -> list[str]:
     ]
 
 
+def has_its_share(flying: list[EffectiveSettings], settings: EffectiveSettings) -> bool:
+    """Whether a server has as much of a kind as is left free."""
+    of_kind = [s for s in flying if s.kind == settings.kind]
+    free = CAPS.kinds.get(settings.kind, CAPS.account) - len(of_kind)
+    return sum(s.server == settings.server for s in of_kind) >= free
+
+
 @given(STEPS)
 def test_no_order_of_flights_breaks_a_bound_or_leaves_a_rest(
     steps: list[tuple[bool, int]],
@@ -47,9 +55,10 @@ def test_no_order_of_flights_breaks_a_bound_or_leaves_a_rest(
         if enters:
             settings = SOME[number % len(SOME)]
             if capacity.try_enter(settings):
+                assert not has_its_share(flying, settings)
                 flying.append(settings)
             elif settings.kind != "batch":
-                assert over([*flying, settings])
+                assert has_its_share(flying, settings) or over([*flying, settings])
         elif flying:
             capacity.leave(flying.pop(number % len(flying)))
         assert over(flying) == []
@@ -68,19 +77,22 @@ def test_a_batch_leaves_room_to_single_sends_of_its_account() -> None:
     assert sum(capacity.try_enter(send) for _ in range(20)) == 2
 
 
-def test_a_server_that_hangs_does_not_fill_a_kind() -> None:
-    """With the usual bounds another server's batch and send still find room."""
+@pytest.mark.parametrize(
+    ("kind", "kept"), [("send", [64, 32, 16, 8, 4]), ("batch", [48, 24, 12, 6, 3])]
+)
+def test_servers_that_hang_do_not_fill_a_kind(kind: str, kept: list[int]) -> None:
+    """With the usual bounds each keeps no more than it leaves free, and a sixth server finds room."""
     capacity = Capacity()
-    for kind in ("send", "batch"):
-        while capacity.try_enter(make_settings(kind=kind)):
-            continue
-    for kind in ("send", "batch"):
-        assert capacity.try_enter(make_settings(kind=kind, context="bear", port=587))
+    for port, most in enumerate(kept, start=1):
+        settings = make_settings(kind=kind, user=f"user{port}", port=port)
+        assert sum(capacity.try_enter(settings) for _ in range(100)) == most
+        assert capacity.full(settings)[0] is Bound.SERVER
+    assert capacity.try_enter(make_settings(kind=kind, port=587))
 
 
 def test_what_is_full_is_told_the_widest_first() -> None:
     """Who finds no place learns what for, so that all it concerns can wait together."""
-    capacity = Capacity(Caps({"send": 3}, server=2, account=1))
+    capacity = Capacity(Caps({"send": 4}, server=2, account=1))
     jane, mary = make_settings(user="jane"), make_settings(user="mary")
     assert capacity.full(jane) == []
     assert capacity.try_enter(jane)
@@ -88,6 +100,10 @@ def test_what_is_full_is_told_the_widest_first() -> None:
     assert capacity.try_enter(mary)
     assert capacity.full(jane) == [Bound.SERVER, Bound.ACCOUNT]
     assert capacity.try_enter(make_settings(user="zoe", port=587))
+    ann = make_settings(user="ann", port=588)
+    assert capacity.try_enter(ann)
     assert capacity.full(jane) == [Bound.KIND, Bound.SERVER, Bound.ACCOUNT]
     capacity.leave(mary)
+    assert capacity.full(mary) == [Bound.SERVER]  # it has as much as is free
+    capacity.leave(ann)
     assert capacity.full(mary) == []

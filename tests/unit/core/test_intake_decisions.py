@@ -23,6 +23,7 @@ from worker.intake import Gate, Intake
 from worker.ledger.holds import Hold
 from worker.ledger.lanes import Lane
 from worker.ledger.rows import State
+from worker.shortcut import Shortcut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +62,7 @@ class Door:
         self.settings: EffectiveSettings | Exception = limited_settings()
         self.holding = Holding()
         self.capacity = Capacity()
+        self.shortcut = Shortcut()
         self.log = FaultLog()
         self.faults = Faults(self.log, lambda: self.desk.clock.steady)
 
@@ -72,7 +74,14 @@ class Door:
 
     def take_in(self, *, redelivered: bool = False, **fields: Any) -> None:
         """Take in the test's job."""
-        gate = Gate(self.resolve, self.holding, self.capacity, self.desk.new_token, self.faults)
+        gate = Gate(
+            self.resolve,
+            self.holding,
+            self.capacity,
+            self.shortcut,
+            self.desk.new_token,
+            self.faults,
+        )
         intake = Intake(self.desk.tools, gate, cast("Pump", self.bell), WORKER)
         envelope = encode(make_job(**fields), QUEUES.send)
         asyncio.run(intake.take_in(envelope, QUEUES.send, redelivered=redelivered))
@@ -128,13 +137,30 @@ def full(door: Door) -> None:
     door.capacity = Capacity(NO_ROOM)
 
 
+def many_on_the_short_way(door: Door) -> None:
+    """As much is being delivered straight from the queue as may stay unacknowledged."""
+    while door.shortcut.try_enter(limited_settings()):
+        continue
+
+
 def draft_first(door: Door) -> None:
     """A draft is made in a mailbox before it begins: of two copies one must have the claim."""
     door.settings = limited_settings(transport="microsoft-365")
 
 
 @pytest.mark.parametrize(
-    "obstacle", [hold_server, pause_company, limit, unknown, faulty, broken, full, draft_first]
+    "obstacle",
+    [
+        hold_server,
+        pause_company,
+        limit,
+        unknown,
+        faulty,
+        broken,
+        full,
+        many_on_the_short_way,
+        draft_first,
+    ],
 )
 def test_what_may_not_go_now_waits_in_its_lane(
     door: Door, obstacle: Callable[[Door], None]
@@ -167,6 +193,14 @@ def test_a_batch_that_no_limit_binds_waits_while_it_is_paused(door: Door) -> Non
     door.take_in(kind="batch", batch_id="december", batch_index=0, id=other)
     assert door.desk.row(JOB_ID).state is State.WAITING
     assert door.desk.row(other).state is State.SENT
+
+
+@pytest.mark.parametrize("caps", [Caps(), NO_ROOM])
+def test_the_short_way_is_free_again_whether_it_was_gone_or_not(door: Door, caps: Caps) -> None:
+    """Delivered, or turned away for want of another place: half of what the queue hands out is free."""
+    door.capacity = Capacity(caps)
+    door.take_in()
+    assert sum(door.shortcut.try_enter(limited_settings()) for _ in range(64)) == 32
 
 
 def test_a_date_ahead_is_waited_for_and_one_that_has_passed_is_not(door: Door) -> None:

@@ -65,3 +65,25 @@ def test_a_file_in_its_place_is_noticed(ledger: Ledger, tmp_path: Path) -> None:
     (tmp_path / "copy.db").replace(tmp_path / "ledger.db")
     with pytest.raises(LedgerUnavailable):
         beat(ledger)
+
+
+def test_who_only_looks_makes_neither_folder_nor_file(tmp_path: Path) -> None:
+    """Where no worker has been yet, or the whole state was moved away before this process began."""
+    missing = tmp_path / "state"
+    assert "there is no ledger" in write_trouble(url(missing))
+    with pytest.raises(LedgerUnavailable, match="there is no ledger"):
+        Ledger(url(missing), must_exist=True)
+    assert not missing.exists()
+
+
+def test_a_folder_that_was_moved_away_is_not_made_anew(tmp_path: Path) -> None:
+    """Else it would be put back inside the new one: probes and openings leave its place empty."""
+    state = tmp_path / "state"
+    Ledger(url(state)).close()
+    state.rename(tmp_path / "aside")
+    assert "was removed or replaced" in write_trouble(url(state))
+    with pytest.raises(LedgerUnavailable, match="was removed or replaced"):
+        Ledger(url(state))
+    assert not state.exists()
+    (tmp_path / "aside").rename(state)
+    assert write_trouble(url(state)) == ""
