@@ -7,7 +7,7 @@ import shutil
 import stat
 import subprocess
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.support.office import Office
 
 MAILS = 120
-PACED = {"companies": (Company("acme", 60),), "window_seconds": 3.0}
+PACED: dict[str, Any] = {"companies": (Company("acme", 60),), "window_seconds": 3.0}
 """So that the copy is made while most of the mail has not left."""
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, inspect, text
 from worker.errors import LedgerUnavailable, LedgerUnusable
 from worker.ledger.engine import begin, clock_of, open_engine, read_time, transact, translated
 from worker.ledger.rows import State
-from worker.ledger.upgrade import upgrade
+from worker.ledger.upgrade import newest_version, upgrade, version_of
 from worker.ledger.workers import count_beating
 
 if TYPE_CHECKING:
@@ -93,6 +93,9 @@ def upgrade_ledger(url: str, clock: Clock | None = None) -> tuple[str | None, st
 
 
 def _upgrade(connection: Connection, now: Now) -> tuple[str | None, str]:
+    there, wanted = version_of(connection), newest_version()
+    if there == wanted:  # asked at every start of a compose.yaml, also beside workers
+        return there, wanted
     if inspect(connection).has_table("worker"):
         beating = count_beating(connection, now)
         if beating:
@@ -111,7 +114,7 @@ def touch(connection: Connection, _now: Now) -> None:
 
 def write_trouble(url: str) -> str:
     """Why the ledger cannot be written now, or an empty string; waits 3 s for its lock."""
-    engine = open_engine(url)
+    engine = open_engine(url, must_exist=True)
     try:
         with translated(), engine.connect() as connection:
             begin(connection, PROBE_LOCK_SECONDS)

@@ -42,9 +42,15 @@ def version_of(connection: Connection) -> str | None:
 
 
 def upgrade(connection: Connection) -> tuple[str | None, str]:
-    """Bring the tables to the newest version inside the caller's transaction; (from, to)."""
+    """Bring the tables to the newest version inside the caller's transaction; (from, to).
+
+    Raises:
+        LedgerUnusable: the tables are of a newer version than this one.
+    """
     _wait_for_others(connection)
     before = version_of(connection)
+    if before is not None and before not in _known_versions():
+        raise _newer(before)
     command.upgrade(_config(connection), "head")
     return before, newest_version()
 
@@ -76,13 +82,21 @@ def make_or_check(connection: Connection) -> None:
                 " give Postmeter one of its own"
             )
         upgrade(connection)
-    elif there in {s.revision for s in ScriptDirectory.from_config(_config()).walk_revisions()}:
+    elif there in _known_versions():
         raise LedgerUnusable(
             f"the ledger's tables are of version {there}, this worker needs {wanted};"
             " stop the workers, back it up and run: postmeter ledger upgrade"
         )
     else:
-        raise LedgerUnusable(
-            f"the ledger's tables are of version {there}, newer than this worker ({wanted});"
-            " install the newer Postmeter"
-        )
+        raise _newer(there)
+
+
+def _known_versions() -> set[str]:
+    return {s.revision for s in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+def _newer(there: str) -> LedgerUnusable:
+    return LedgerUnusable(
+        f"the ledger's tables are of version {there}, newer than this worker ({newest_version()});"
+        " install the newer Postmeter"
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -196,12 +198,14 @@ def test_the_ledger_is_checked_pruned_and_upgraded(place: Place) -> None:
         "write a number and a unit"
         in place.run("ledger", "prune", "--older-than", "x", exits=2).stderr
     )
-    assert "are at work" in place.run("ledger", "upgrade", exits=2).stderr
+    assert "is of version" in place.run("ledger", "upgrade").stdout
+    with closing(sqlite3.connect(place.root / "state" / "ledger.db", isolation_level=None)) as file:
+        file.execute("UPDATE alembic_version SET version_num = '0000'")
+        assert "are at work" in place.run("ledger", "upgrade", exits=2).stderr
+        file.execute("UPDATE alembic_version SET version_num = '0001'")
     place.do(lambda c, _: c.exec_driver_sql("UPDATE delivery SET body = NULL WHERE job_id = 'b'"))
     result = place.run("ledger", "check", "--json", exits=1)
     assert "the ledger has 1 problem" in result.stderr
-    place.do(lambda c, _: c.exec_driver_sql("DELETE FROM worker"))
-    assert "is of version" in place.run("ledger", "upgrade").stdout
 
 
 def test_pruning_tells_a_script_how_many(place: Place) -> None:

@@ -131,16 +131,17 @@ def test_an_older_ledger_is_refused_with_the_command(
 
 
 def test_a_newer_ledger_is_refused(connection: Connection) -> None:
-    """An older worker does not touch tables that it does not know."""
+    """An older worker does not touch tables that it does not know, nor does its `upgrade`."""
     make(connection)
     change(connection, "UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(LedgerUnusable) as refusal:
-        make(connection)
     newest = upgrade.newest_version()
-    assert str(refusal.value) == (
-        f"the ledger's tables are of version 9999, newer than this worker ({newest});"
-        " install the newer Postmeter"
-    )
+    for ask in (make, lambda c: transact(c, FakeClock(), lambda c, _: upgrade.upgrade(c))):
+        with pytest.raises(LedgerUnusable) as refusal:
+            ask(connection)
+        assert str(refusal.value) == (
+            f"the ledger's tables are of version 9999, newer than this worker ({newest});"
+            " install the newer Postmeter"
+        )
 
 
 def test_another_programs_database_is_refused_untouched(connection: Connection) -> None:

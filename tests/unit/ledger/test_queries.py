@@ -12,7 +12,7 @@ from tests.support.clock import FakeClock
 from tests.support.ledger import LANE, LOST, Store, deferred
 from worker.errors import LedgerUnusable
 from worker.gates import Opening
-from worker.ledger import care, operations, overview, queries, workers
+from worker.ledger import care, operations, overview, queries, upgrade, workers
 from worker.ledger.lanes import Lane
 from worker.ledger.ledger import Ledger
 from worker.ledger.newcomers import row_of
@@ -276,7 +276,9 @@ def test_a_sound_ledger_has_no_problems_and_a_broken_one_is_told(store: Store) -
     )
 
 
-def test_a_ledger_with_workers_at_work_is_not_upgraded(tmp_path: Path) -> None:
+def test_a_ledger_with_workers_at_work_is_not_upgraded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Tables must not change under a worker; once it is silent, they may."""
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     clock = FakeClock()
@@ -284,6 +286,8 @@ def test_a_ledger_with_workers_at_work_is_not_upgraded(tmp_path: Path) -> None:
     ledger = Ledger(url, clock)
     ledger.call(lambda c, now: workers.register(c, now, "w1", host="h", pid=1, version="1"))
     ledger.close()
+    assert care.upgrade_ledger(url, clock) == (upgrade.newest_version(),) * 2  # nothing to change
+    monkeypatch.setattr(care, "newest_version", lambda: "9999")
     with pytest.raises(LedgerUnusable, match=r"1 worker\(s\) are at work"):
         care.upgrade_ledger(url, clock)
     clock.advance(workers.DEAD_AFTER_SECONDS + 1)
