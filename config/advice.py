@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
 
 from config.office365 import is_office365
 from config.rules import about
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from datetime import date
 
     from config.context import Context
     from config.errors import Problem
     from config.layer import Layer
+
+SECRET_DAYS: Final = 14
+"""How long before a client secret ends one is told."""
 
 
 def warnings(context: Context) -> Iterator[Problem]:
@@ -31,6 +36,19 @@ def warnings(context: Context) -> Iterator[Problem]:
         is_office365(server.value) or server.value == context["microsoft_365.smtp_host"]
     ):
         yield about(context, server, "oauth2 is for Office 365; this host is not its")
+    yield from _ends_soon(context, datetime.now(UTC).date())
+
+
+def _ends_soon(context: Context, today: date) -> Iterator[Problem]:
+    """A client secret that ends within ``SECRET_DAYS``, or has ended."""
+    written = context.values["microsoft_365.client_secret_expires"].written
+    if written.value is None or context["microsoft_365.grant"] != "client-secret":
+        return
+    days = (written.value - today).days
+    if days > SECRET_DAYS:
+        return
+    when = "it has ended" if days <= 0 else f"it ends in {days} day{'s' * (days != 1)}"
+    yield about(context, written, f"{when}: register a new client secret, and write its day here")
 
 
 def default_user_warnings(context: Context, users: Collection[str]) -> Iterator[Problem]:

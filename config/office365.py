@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr
 from config.table import Table
 from config.values import (  # noqa: TC001 - pydantic reads the annotations
     Cloud,
+    Day,
     Grant,
     Host,
     HttpsUrl,
@@ -147,6 +148,13 @@ class Microsoft365(Table):
         description="The file that holds the secret, beside this one; nobody else may read it.",
         examples=["m365.secret"],
         json_schema_extra={"range": "a file"},
+    )
+    client_secret_expires: Day | None = Field(
+        default=None,
+        description="The day on which Entra lets the client secret end: you are told two weeks "
+        "before.",
+        examples=["2027-03-01"],
+        json_schema_extra={"range": "a day"},
     )
     certificate_file: Line | None = Field(
         default=None,

@@ -13,6 +13,7 @@ from config.secret_files import Signature, signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import date
     from pathlib import Path
 
     from pydantic import SecretStr
@@ -54,6 +55,7 @@ class Registration:
     Attributes:
         tenant_id: empty where a managed identity has none.
         client_id: the same; for a managed identity, which user-assigned one.
+        client_secret_expires: the day on which the secret ends, where somebody has written it.
         certificate_version: changes when what is in the certificate's file does; the same on every
             host, so that a hold of one worker is every worker's.
         authority_url: where tokens are had, without the tenant.
@@ -66,6 +68,7 @@ class Registration:
     client_id: str
     grant: Grant
     client_secret: SecretStr | None
+    client_secret_expires: date | None = None
     certificate_file: Path | None
     certificate_version: str
     cloud: Cloud
@@ -78,9 +81,14 @@ class Registration:
         return f"Registration({self.key})"
 
     @property
+    def label(self) -> str:
+        """``_app/<client id>``: the key without what changes."""
+        return f"{APP}/{self.client_id or self.grant}"
+
+    @property
     def key(self) -> str:
         """``_app/<client id>#<8 hex>``: changes when anything does that a token depends on."""
-        name = f"{APP}/{self.client_id or self.grant}"
+        name = self.label
         secret = "" if self.client_secret is None else self.client_secret.get_secret_value()
         parts = (self.tenant_id, self.grant, self.certificate_version, self.authority_url)
         return f"{name}#{fingerprint(name, chr(0).join(parts), secret)}"
@@ -120,6 +128,7 @@ def registration_of(value: Callable[[str], Any]) -> Registration:
         client_id=own("client_id") or "",
         grant=own("grant"),
         client_secret=own("client_secret"),
+        client_secret_expires=own("client_secret_expires"),
         certificate_file=certificate,
         certificate_version=_digest(certificate, signature(certificate)) if certificate else "",
         cloud=cloud,

@@ -16,7 +16,7 @@ from config.errors import (
     Unresolved,
 )
 from config.linter import lint
-from config.registration import registration_of
+from config.registration import Registration, registration_of
 from config.resolve import resolve
 from config.rules import held_values, registered, user_held_values
 from config.values import SYSTEM, Kind
@@ -146,10 +146,15 @@ class Settings:
 
     def registration_keys(self) -> frozenset[str]:
         """The key of every app registration in force, as holds name it."""
+        return frozenset(each.key for each in self.registrations())
+
+    def registrations(self) -> tuple[Registration, ...]:
+        """Every app registration in force; a company that replicates the system's has the same."""
         currents = (self._states[context].current for context in self.contexts())
-        return frozenset(
-            registration_of(each.__getitem__).key for each in currents if each and registered(each)
+        found = (
+            registration_of(each.__getitem__) for each in currents if each and registered(each)
         )
+        return tuple(dict.fromkeys(found))
 
     def default_user(self, context: str) -> str | None:
         """Whose Email tab a job of this context gets that names no user."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -62,6 +63,16 @@ def duration_seconds(text: object) -> float:
     if not 1 <= seconds <= _MAX_RETRY_SECONDS:
         raise ValueError('write "1s" to "30d"')
     return seconds
+
+
+def _day(value: object) -> date:
+    """Read ``2027-03-01``, as TOML has it or as text."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    try:
+        return date.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError("write a day: 2027-03-01") from None
 
 
 def _host(text: str) -> str:
@@ -139,6 +150,7 @@ Recipients = Annotated[int, Field(ge=1, le=100_000)]
 EmailMb = Annotated[int, Field(ge=1, le=1000)]
 Weight = Annotated[int, Field(ge=1, le=1000)]
 Seconds = Annotated[float, BeforeValidator(duration_seconds)]
+Day = Annotated[date, BeforeValidator(_day)]
 Address = Annotated[str, AfterValidator(_address)]
 Addresses = Annotated[tuple[Address, ...], BeforeValidator(_several)]
 Senders = Annotated[

@@ -49,6 +49,7 @@ class FakeSources:
     at_once: Counter[str] = field(default_factory=Counter)
     most_at_once: int = 0
     ends: list[tuple[str, str]] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -82,6 +83,7 @@ class FakeSources:
         made = MsalTokens(
             load,
             note_token=lambda owner, resource, _: self.ends.append((owner, resource)),
+            note_failure=lambda owner, resource: self.failed.append((owner, resource)),
             clock=lambda: self.now,
             patience_seconds=patience_seconds,
         )

@@ -18,6 +18,7 @@ def app(cloud: str = "global", grant: str = "client-secret", **changes: Any) -> 
         "client_id": "app-1",
         "grant": grant,
         "client_secret": SecretStr("s"),
+        "client_secret_expires": None,
         "certificate_file": None,
         "cloud": cloud,
         "authority_url": "https://login.example.test:8443/",

@@ -65,14 +65,12 @@ class Desk:
     Attributes:
         now: the steady clock, in seconds; a test moves it.
         ends: when whose token for what ends, by (owner, resource).
-        certificates: when whose certificate ends.
     """
 
     folder: Path
     patience_seconds: float = 60.0
     now: float = 1000.0
     ends: dict[tuple[str, str], float] = field(default_factory=dict)
-    certificates: dict[str, float] = field(default_factory=dict)
     ledger: Ledger = field(init=False)
 
     def __enter__(self) -> Self:
@@ -101,7 +99,7 @@ class Desk:
     def tokens(self) -> MsalTokens:
         """Those of a process that has just started."""
         return MsalTokens(
-            lambda: Sources(self.logins, self.certificates.__setitem__),
+            lambda: Sources(self.logins),
             note_token=lambda owner, resource, end: self.ends.__setitem__((owner, resource), end),
             clock=lambda: self.now,
             patience_seconds=self.patience_seconds,

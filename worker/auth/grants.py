@@ -20,7 +20,7 @@ from worker.auth.failures import Refusal, Unfit
 from worker.auth.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from config.registration import Registration
@@ -79,14 +79,10 @@ class Application:
 
     Its MSAL object asks the authority for its addresses, so it is made at the first request; after a
     failure the next request makes another: MSAL serves a failure from memory for 60 s.
-
-    Args:
-        note_end: told when the certificate ends (Unix seconds).
     """
 
-    def __init__(self, registration: Registration, note_end: Callable[[float], None]) -> None:
+    def __init__(self, registration: Registration) -> None:
         self._registration = registration
-        self._note_end = note_end
         self._session = Session(registration.ca_file)
         self._app: Any = None
 
@@ -122,8 +118,7 @@ class Application:
         if registration.grant == "client-secret":
             assert registration.client_secret is not None, "the settings say so"
             return registration.client_secret.get_secret_value()
-        key, certificate, ends_at = read_pem(registration)
-        self._note_end(ends_at)
+        key, certificate = read_pem(registration)
         return {"private_key": key, "public_certificate": certificate}
 
 
@@ -153,8 +148,8 @@ def authority_of(registration: Registration) -> str:
     return f"{registration.authority_url}/{registration.tenant_id}"
 
 
-def read_pem(registration: Registration) -> tuple[str, str, float]:
-    """Read the private key, the certificates, and when the first of these ends (Unix seconds).
+def read_pem(registration: Registration) -> tuple[str, str]:
+    """Read the private key and the certificates.
 
     Raises:
         Unfit: the file has not both in PEM form, or a key that MSAL cannot use.
@@ -173,10 +168,10 @@ def read_pem(registration: Registration) -> tuple[str, str, float]:
         raise Unfit(f"certificate_file {path} of [microsoft_365] has no {missing} in PEM form")
     _check_key(keys[0], path)
     try:
-        ends = x509.load_pem_x509_certificate(certificates[0].encode()).not_valid_after_utc
+        x509.load_pem_x509_certificate(certificates[0].encode())
     except ValueError:
         raise Unfit(f"the certificate in {path} of [microsoft_365] cannot be read") from None
-    return keys[0], "\n".join(certificates), ends.timestamp()
+    return keys[0], "\n".join(certificates)
 
 
 def _check_key(key: str, path: Path | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.auth.tokens import MsalTokens
-from worker.telemetry.metrics import instruments
+from worker.telemetry.instruments import instruments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,14 +26,16 @@ def open_tokens(ledger: Ledger, key_file: Path) -> MsalTokens:
         from worker.auth.sealing import Sealer
         from worker.auth.sources import Sources
 
-        return Sources(Logins(ledger, Sealer(key_file)), _note_credential)
+        return Sources(Logins(ledger, Sealer(key_file)))
 
-    return MsalTokens(load, note_token=_note_token)
+    return MsalTokens(load, note_token=_note_token, note_failure=_note_failure)
 
 
 def _note_token(owner: str, resource: str, ends_at: float) -> None:
-    instruments().token_expires.note(owner, resource, ends_at=ends_at)
+    meter = instruments()
+    meter.token_expires.note(owner, resource, ends_at=ends_at)
+    meter.token_requests_of(owner, resource)["fetched"].inc()
 
 
-def _note_credential(owner: str, ends_at: float) -> None:
-    instruments().credential_expires.note(owner, ends_at=ends_at)
+def _note_failure(owner: str, resource: str) -> None:
+    instruments().token_requests_of(owner, resource)["failed"].inc()

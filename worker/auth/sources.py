@@ -14,8 +14,6 @@ from worker.auth.grants import Application, ManagedIdentity
 from worker.auth.logins import SignedIn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from worker.auth.asking import Asking
     from worker.auth.grants import Fetched, Source
     from worker.auth.logins import Logins
@@ -29,12 +27,10 @@ class Sources:
 
     Args:
         logins: who has signed in by a device code.
-        note_credential: told whose certificate ends when (Unix seconds).
     """
 
-    def __init__(self, logins: Logins, note_credential: Callable[[str, float], None]) -> None:
+    def __init__(self, logins: Logins) -> None:
         self._signed_in = SignedIn(logins)
-        self._note_credential = note_credential
         self._applications: dict[tuple[str, str], Source] = {}
         self._lock = threading.Lock()
 
@@ -62,5 +58,4 @@ class Sources:
     def _make(self, asking: Asking) -> Source:
         if asking.registration.grant == "managed-identity":
             return ManagedIdentity(asking.registration)
-        label = asking.label
-        return Application(asking.registration, lambda ends: self._note_credential(label, ends))
+        return Application(asking.registration)

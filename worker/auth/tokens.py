@@ -74,6 +74,7 @@ class MsalTokens:
     Args:
         load: makes the sources of tokens, in a thread, when the first one is wanted.
         note_token: told whose token for what ends when (Unix seconds).
+        note_failure: told whose token for what could not be had.
         clock: steady seconds.
         patience_seconds: how long a delivery waits for a token.
     """
@@ -83,6 +84,7 @@ class MsalTokens:
         load: Callable[[], Sources],
         *,
         note_token: Callable[[str, Resource, float], None] = lambda *_: None,
+        note_failure: Callable[[str, Resource], None] = lambda *_: None,
         clock: Callable[[], float] = time.monotonic,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
@@ -90,6 +92,7 @@ class MsalTokens:
         self._loading = threading.Lock()
         self._sources: Sources | None = None
         self._note_token = note_token
+        self._note_failure = note_failure
         self._clock = clock
         self._patience_seconds = patience_seconds
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="tokens")
@@ -231,6 +234,7 @@ class MsalTokens:
         return kept
 
     def _fail(self, asking: Asking, held: Held) -> None:
+        self._note_failure(asking.label, asking.resource)
         now = self._clock()
         for key in [key for key, each in self._failures.items() if each.until <= now]:
             del self._failures[key]

@@ -144,7 +144,7 @@ async def _tokens(
         def load() -> Sources:
             from worker.auth.sources import Sources
 
-            return Sources(_logins(here, ledger), lambda *_: None)
+            return Sources(_logins(here, ledger))
 
         patience = settings.connection_timeout_ms / 1000
         tokens = MsalTokens(load, patience_seconds=patience)

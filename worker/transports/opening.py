@@ -8,7 +8,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from worker.drafts import LedgerDrafts
-from worker.telemetry import metrics
+from worker.telemetry.instruments import observe_phase
 from worker.telemetry.logs import get_logger
 from worker.transports.eml import EmlTransport
 from worker.transports.places import Places
@@ -49,7 +49,7 @@ class Transports:
             tokens=tokens,
             leases=leases,
             may_end=may_end,
-            observe=metrics.observe_phase("smtp"),
+            observe=observe_phase("smtp"),
         )
         self._graph = cache(partial(_open_client, tokens, leases))
         smtp = VerifyingTransport(self.smtp, partial(_was_sent, self._graph))
@@ -102,7 +102,7 @@ def _open_graph(client: GraphClient, ledger: Ledger, smtp: Transport) -> Transpo
         client,
         LedgerDrafts(ledger),
         smtp=smtp,
-        observe=metrics.observe_phase("microsoft-365"),
+        observe=observe_phase("microsoft-365"),
     )
 
 

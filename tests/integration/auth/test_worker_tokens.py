@@ -94,8 +94,6 @@ def test_an_expired_secret_and_its_rotation(authority: Authority, tmp_path: Path
             1,
             authority=authority,
             smtp_port=server.port,
-            # The fleet's program imports the worker before the worker sets this.
-            more_environ={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
         )
         good, authority.client_secret = authority.client_secret, "expired-secret"
         with fleet:

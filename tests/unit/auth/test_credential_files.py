@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.support.registrations import app
 from tests.support.self_signed import self_signed
+from worker.auth.ends import certificate_end
 from worker.auth.failures import Unfit
 from worker.auth.grants import read_pem
 from worker.auth.session import retry_after_seconds
@@ -42,10 +43,10 @@ def test_key_and_certificate_come_in_any_order(tmp_path: Path, content: bytes) -
     """One PEM file has both, and perhaps words between them."""
     path = tmp_path / "app.pem"
     path.write_bytes(content)
-    key, certificate, ends_at = read_pem(app(certificate_file=path))
+    key, certificate = read_pem(app(certificate_file=path))
     assert key.encode() == KEY.strip()
     assert certificate.encode() == CERTIFICATE.strip()
-    assert ends_at == MADE.certificate.not_valid_after_utc.timestamp()
+    assert certificate_end(path) == MADE.certificate.not_valid_after_utc.timestamp()
 
 
 def _other_key(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, password: bytes) -> bytes:

@@ -54,6 +54,8 @@ def test_a_hundred_share_one_failure() -> None:
 
     assert asyncio.run(go()) == {f"credential:{app().key}"}
     assert len(sources.asked) == 1
+    assert sources.failed == [(app().label, "smtp")]
+    assert sources.ends == []
 
 
 def test_the_first_probe_asks_again() -> None:
