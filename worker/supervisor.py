@@ -1,7 +1,7 @@
 """Keeps worker processes running: forks them, restarts them, ends them.
 
 The parent has no threads and no connections. It imports what the children need, so that a restart
-costs a fork and not an import, and sleeps in ``sigtimedwait`` until something happens.
+costs a fork and not an import, and sleeps until a signal comes or something is due.
 """
 
 from __future__ import annotations
@@ -19,8 +19,13 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from worker.notify import READY, notifier, stopping
+from worker.signals import wait_for
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from worker.notify import Notify
 
     Log = Callable[..., object]
     """Writes one line: a sentence, and its facts as keyword arguments."""
@@ -36,6 +41,8 @@ _QUICK_DEATHS_FORGIVEN: Final = 3
 _IDLE_SECONDS: Final = 3600.0
 _HANDLED: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 _PR_SET_PDEATHSIG: Final = 1
+_LAST_SECONDS: Final = 5.0
+"""After grace and margin: for the killing, and for this process to end."""
 
 
 def restart_delay_seconds(quick_deaths: int) -> float:
@@ -54,6 +61,7 @@ class _Place:
     started_at: float = 0.0
     start_at: float = 0.0
     quick_deaths: int = 0
+    starts: int = 0
 
 
 class Supervisor:
@@ -75,6 +83,7 @@ class Supervisor:
         margin_seconds: float = MARGIN_SECONDS,
         preload: Sequence[str] = (),
         log: Log,
+        notify: Notify | None = None,
     ) -> None:
         if processes < 1:
             raise ValueError(f"{processes} worker processes: at least 1 is needed")
@@ -84,6 +93,7 @@ class Supervisor:
         self._margin_seconds = margin_seconds
         self._preload = tuple(preload)
         self._log = log
+        self._notify = notify or notifier(None)
         self._parent = os.getpid()
         self._stop_by: float | None = None
         self._code = 0
@@ -98,6 +108,7 @@ class Supervisor:
         previous = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         try:
             self._start_due()
+            self._notify(READY)
             while any(place.pid is not None for place in self._places) or self._stop_by is None:
                 self._wait()
                 self._reap()
@@ -107,6 +118,10 @@ class Supervisor:
             self._kill_all()
             signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
+    def is_restart(self, index: int) -> bool:
+        """Whether a child was started in place of one that died; for the child itself to ask."""
+        return self._places[index].starts > 1
+
     def _wait(self) -> None:
         """Sleep until a signal comes or something is due."""
         now = time.monotonic()
@@ -114,8 +129,8 @@ class Supervisor:
         if self._stop_by is not None:
             due = [self._stop_by]
         timeout = max(0.0, min((at - now for at in due), default=_IDLE_SECONDS))
-        received = signal.sigtimedwait(_HANDLED, timeout)
-        if received is not None and received.si_signo != signal.SIGCHLD:
+        received = wait_for(_HANDLED, timeout)
+        if received is not None and received != signal.SIGCHLD:
             self._asked_to_stop()
         elif received is None and self._stop_by is not None and time.monotonic() >= self._stop_by:
             self._log("worker processes did not end in time and are killed", pids=self._pids())
@@ -133,6 +148,7 @@ class Supervisor:
 
     def _stop(self, within_seconds: float) -> None:
         self._stop_by = time.monotonic() + within_seconds
+        self._notify(stopping(within_seconds + _LAST_SECONDS))
         self._signal(signal.SIGTERM)
 
     def _reap(self) -> None:
@@ -179,6 +195,7 @@ class Supervisor:
         sys.stdout.flush()
         sys.stderr.flush()
         place.started_at = time.monotonic()
+        place.starts += 1
         pid = os.fork()
         if pid == 0:
             os._exit(self._child(place.index))

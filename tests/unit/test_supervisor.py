@@ -139,6 +139,27 @@ def test_a_killed_child_is_replaced_at_once() -> None:
         assert program.ends() == 0
 
 
+def test_a_child_knows_whether_it_is_a_restart() -> None:
+    """One started in place of another does, its neighbour does not: so restarts are counted."""
+    seen: list[tuple[int, bool]] = []
+
+    def work(index: int) -> int:
+        again = supervisor.is_restart(index)
+        os.write(write, bytes([index, again]))
+        return 2 if again else index
+
+    read, write = os.pipe()
+    supervisor = Supervisor(1, work, log=lambda _event, **_facts: None)
+    try:
+        assert supervisor.run() == 2
+        told = os.read(read, 10)
+    finally:
+        os.close(read)
+        os.close(write)
+    seen = [(told[at], bool(told[at + 1])) for at in range(0, len(told), 2)]
+    assert seen == [(0, False), (0, True)]
+
+
 def test_a_child_that_ends_by_itself_is_replaced_too() -> None:
     """A worker has no reason to end unasked, whatever its exit code says."""
     body = """

@@ -7,6 +7,7 @@ answer at once.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
@@ -45,6 +46,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "status": Entry("status", "what waits and what leaves; what became of one email"),
         "lanes": Entry("lanes", "the waiting lines, and what each one waits for"),
         "holds": Entry("holds", "what gets nothing for now, why, and until when"),
+        "top": Entry("top", "the same as a page that follows: limits, lines, holds, workers"),
     },
     "Decide": {
         "pause": Entry("pause", "let a company, mailbox, server or everything get nothing"),
@@ -103,6 +105,8 @@ class Commands(click.Group):
     def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
         """Run a command and exit; see ``failures`` for the codes."""
         extra["standalone_mode"] = False
+        if os.getpid() == 1:  # of a container: it gets no signal that it has no handler for
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:
             code = super().main(args, *more, **extra)
         except (KeyboardInterrupt, click.Abort):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from config.process import environment, load, settings_root, state_root
+from config.process import environment, ledger_url, load, settings_root, state_root
 from config.watcher import SettingsWatcher
+from worker.notify import VARIABLE, notifier
 from worker.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -68,9 +69,16 @@ def start(processes: int | None = None, tuning: Tuning | None = None) -> int:
             log.error("settings error", context=context, problem=str(problem))
     for warning in watcher.current.context_warnings:
         log.warning("settings warning", context=warning.context, problem=str(warning))
+    if "KUBERNETES_SERVICE_HOST" in environ and ledger_url(process).startswith("sqlite"):
+        log.warning(
+            "the ledger is a file of this pod: each pod would send as much as all together may; set"
+            " POSTMETER_LEDGER_URL to a PostgreSQL"
+        )
 
     def run(index: int) -> int:
-        return _serve(process, watcher) if index == 0 else _deliver(process, watcher, tuning)
+        if index == 0:
+            return _serve(process, watcher)
+        return _deliver(process, watcher, tuning, is_restart=supervisor.is_restart(index))
 
     supervisor = Supervisor(
         1 + (processes or process.processes),
@@ -79,22 +87,27 @@ def start(processes: int | None = None, tuning: Tuning | None = None) -> int:
         margin_seconds=MARGIN_SECONDS,
         preload=PRELOAD,
         log=log.info,
+        notify=notifier(environ.get(VARIABLE)),
     )
     return supervisor.run()
 
 
-def _deliver(process: ProcessSettings, watcher: SettingsWatcher, tuning: Tuning | None) -> int:
+def _deliver(
+    process: ProcessSettings, watcher: SettingsWatcher, tuning: Tuning | None, *, is_restart: bool
+) -> int:
     """Be one worker process."""
     import uvloop
 
     from worker.app import run
+    from worker.telemetry.instruments import instruments
 
+    if is_restart:
+        instruments().restarts.inc()
     return run(process, watcher, tuning, loop_factory=uvloop.new_event_loop)
 
 
 def _serve(process: ProcessSettings, watcher: SettingsWatcher) -> int:
     """Be the process that serves metrics and health."""
-    from config.process import ledger_url
     from worker.telemetry.exposition import serve
 
     return serve(process.metrics_host, process.metrics_port, ledger_url(process), watcher)
