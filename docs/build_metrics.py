@@ -20,7 +20,8 @@ HEAD: Final = """\
 <!-- Made by docs/build_metrics.py from worker/telemetry/metrics.py; do not edit. -->
 
 `postmeter worker` serves `/metrics`, `/healthz` and `/readyz` on `POSTMETER_METRICS_PORT` (9191),
-bound to 127.0.0.1 unless `POSTMETER_METRICS_HOST` says otherwise, for all worker processes together.
+bound to 127.0.0.1 unless `POSTMETER_METRICS_HOST` says otherwise, for all worker processes together;
+and for people `/`, the [status page](status-page.md), and `/runbook/`.
 
 * `/healthz` is 200 while the process that serves is alive and does its rounds.
 * `/readyz` is 200 while the ledger can be read and written and at least one worker process of this
@@ -33,8 +34,8 @@ started, those that were killed included. Gauges are read from the ledger, which
 
 Scopes: `company:<id>` and `system` (the batches of a context), `all` (every batch),
 `mailbox:<context>/<user>` (all mail of a mailbox that has a limit), and the same with `:day` for a
-limit by the day. The system's context is the company `_system`. A counter of a company appears with
-its first email.
+limit by the day. The system's context is the company `_system`. How the emails of a configured company
+end is counted from 0, also before the first one, so that `rate()` sees it.
 
 Windows are counted from the record of attempts, a job's every acceptance once, whichever process or
 host wrote it and however late its commit came (15 s at the most). `postmeter_drain_eta_seconds` is

@@ -74,7 +74,7 @@ def test_pages(serving: Serving) -> None:
     assert serving.wait_for_ready("no worker") == (503, "no worker process is alive\n")
     status, answer = serving.get("/readyz", accept="application/json")
     assert (status, json.loads(answer)) == (503, {"ok": False, "why": "no worker process is alive"})
-    assert serving.get("/")[0] == 404
+    assert serving.get("/nothing")[0] == 404
 
 
 def test_ipv6(tmp_path: Path) -> None:

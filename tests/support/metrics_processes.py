@@ -35,20 +35,20 @@ sys.exit(serve(host, int(port), url, watcher, window_seconds=float(window)))
 COUNT = """
 import sys
 from worker.outcome import Fact, Outcome
-from worker.telemetry import logs, metrics
+from worker.telemetry import instruments, logs
 from worker.telemetry.report import Reporter
 logs.configure(format="json", level="error")
 report = Reporter()
 fact = Fact(Outcome.SENT, "1", "batch", "acme", "jane", "smtp", reply="250 ok", attempts=1,
             queue_wait_seconds=1.0, slot_wait_seconds=0.5, delivery_seconds=0.2, data_seconds=0.1)
-observe = metrics.observe_phase("smtp")
+observe = instruments.observe_phase("smtp")
 for line in sys.stdin:
     for _ in range(int(line)):
         report(fact)
         observe("data", 0.1)
-    metrics.note_connections("smtp", {("mx:25", "busy"): 1})
-    metrics.instruments().token_expires.note("acme/jane", "smtp", ends_at=2e9)
-    metrics.instruments().credential_expires.note("_app/client", ends_at=2e9)
+    instruments.note_connections("smtp", {("mx:25", "busy"): 1})
+    instruments.instruments().token_expires.note("acme/jane", "smtp", ends_at=2e9)
+    instruments.instruments().token_requests_of("acme/jane", "smtp")["fetched"].inc()
     print("done", flush=True)
 """
 PATIENCE_SECONDS = 60.0

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from functools import cache, partial
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from worker.ledger import figures
+from worker.telemetry.last_hour import LastHour
 from worker.telemetry.window import LATE_SECONDS, SlidingWindow
 
 if TYPE_CHECKING:
@@ -20,22 +21,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from worker.ledger.clock import Now
-    from worker.ledger.engine import Operation
     from worker.ledger.figures import Stamp
-
-    T = TypeVar("T")
+    from worker.telemetry.last_hour import Reader
 
 HISTORY_SECONDS: Final = 86_400.0
-"""How far back the worst window is looked for when counting starts."""
+"""How far back the worst window is looked for, but where it is said otherwise."""
 HISTORY_STEP: Final = 10_000
 """How many acceptances of the past one look reads, so that none takes long."""
-
-
-class Reader(Protocol):
-    """The ledger, as far as it is needed here."""
-
-    def read(self, operation: Operation[T]) -> T:
-        """Run a query."""
 
 
 class Acceptances:
@@ -43,9 +35,13 @@ class Acceptances:
 
     Args:
         window_seconds: how long a slot rests; a minute but in tests.
+        history_seconds: how far back the worst window is looked for when counting starts.
+
+    Attributes:
+        hour: the same acceptances by the minute.
     """
 
-    def __init__(self, window_seconds: float) -> None:
+    def __init__(self, window_seconds: float, history_seconds: float = HISTORY_SECONDS) -> None:
         self._window_seconds = window_seconds
         self._windows: dict[str, SlidingWindow] = {}
         self._past: dict[str, SlidingWindow] = {}
@@ -53,11 +49,12 @@ class Acceptances:
         self._recent: deque[Stamp] = deque()
         self._history: Stamp | None = None
         self._history_until_steady = 0.0
-        self.now_steady = 0.0
+        self._history_seconds = history_seconds
+        self.hour = LastHour(window_seconds)
 
     def windows(self, scopes: Iterable[str], now_steady: float) -> dict[str, tuple[int, int]]:
         """By scope, how many emails the window holds now, and at the worst; of these at least."""
-        for scope in scopes:
+        for scope in (*scopes, *self._past):
             self._window(scope)
         return {
             scope: (window.count(now_steady), max(window.worst, self._worst_in_past(scope)))
@@ -79,13 +76,16 @@ class Acceptances:
         for stamp in (*fresh, *late):
             for scope in scopes(stamp.company, stamp.user, stamp.kind):
                 self._window(scope).add(stamp.steady)
+                self.hour.add(scope, stamp.steady)
+        self.hour.fill(ledger, scopes)
         self._look_back(ledger, scopes)
 
     def _start(self, ledger: Reader) -> None:
         now = ledger.read(lambda _, now: now).steady
         self._last = figures.start_of(now - self._window_seconds)
-        self._history = figures.start_of(now - HISTORY_SECONDS)
+        self._history = figures.start_of(now - self._history_seconds)
         self._history_until_steady = now
+        self.hour.start(now - self._window_seconds)
 
     def _late(self, ledger: Reader, fresh: list[Stamp]) -> list[Stamp]:
         """What was accepted in the last seconds, and has come to be known since the last look."""

@@ -1,7 +1,9 @@
 """How things stand, as a person sees it: what the status page and ``postmeter top`` both show.
 
 Ids and counts only: no subject, no recipient, no word of a server. So nothing here is a secret, and
-a page of it may be shown on a wall.
+a page of it may be shown on a wall. A board is made by ``board_making.make_board``; a command reads
+one after another by ``board_reading.BoardReader``, the process that serves metrics has
+``Sampler.board``.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ class Scope:
         window: accepted in the last 60 s.
         worst: the most that any 60 s held of those that are known.
         waiting: due jobs that this limit keeps waiting.
-        minutes: accepted in each of the last ``HOUR_MINUTES`` minutes, the oldest first.
+        minutes: accepted in each of the last ``HOUR_MINUTES`` minutes, the oldest first; the last
+            one ends now. Fewer where the past has not been read yet.
     """
 
     id: str
@@ -38,12 +41,13 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One limit by the day; ``used`` is its share that is used up."""
+    """One limit by the day; ``used`` is its share that is used up, ``waiting`` as a scope's."""
 
     id: str
     limit: int
     layer: str
     used: float
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class Holding:
 
     Attributes:
         target: as ``account:acme/jane``; a credential's without its fingerprint.
-        reason: one word (``worker.telemetry.standing``), never a server's.
+        reason: one word (``standing.reason_word``), never a server's or a person's.
         until_at: None where a probe or a person ends it.
     """
 
@@ -91,11 +95,12 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """Everything at one moment.
+    """Everything at one moment; in each list, what a person should look at first comes first.
 
     Attributes:
-        at: Unix seconds.
-        trouble: why the ledger cannot be read or written, in a word; then the rest may be empty.
+        at: Unix seconds; the moment that the figures are of.
+        trouble: why the ledger cannot be read or written, in a word: ``away``, ``read-only``. While
+            it is away the rest is what was known last, or empty.
         oldest_due_at: since when the job that is due the longest could have gone.
         in_hand: jobs that workers have in hand now.
         dead: jobs that wait for a person's decision, by company.

@@ -1,4 +1,4 @@
-"""The process that serves ``/metrics``, ``/healthz`` and ``/readyz``.
+"""The process that serves ``/metrics``, ``/healthz``, ``/readyz`` and the pages for people.
 
 One for all worker processes of a host: it adds up what they counted, and asks the ledger for the
 rest. It outlives them at the end, so that a drain can be watched.
@@ -23,12 +23,15 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from worker.kin import is_sibling
 from worker.ledger.care import write_trouble
+from worker.signals import wait_for
 from worker.supervisor import EXIT_UNUSABLE, HASTEN
 from worker.telemetry.directory import VARIABLE, forget_dead
 from worker.telemetry.gauges import StandingGauges
 from worker.telemetry.health import Verdict, liveness, readiness
+from worker.telemetry.instruments import Beginnings
 from worker.telemetry.logs import get_logger
 from worker.telemetry.sampler import Sampler
+from worker.telemetry.web.answers import Pages, guarded, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,6 +60,7 @@ class Exposition:
     def __init__(self, host: str, port: int, sampler: Sampler, directory: Path) -> None:
         self._sampler = sampler
         self._directory = directory
+        self._beginnings = Beginnings()
         self.stopping = False
         registry = CollectorRegistry()
         MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]  # prometheus_client annotates in part
@@ -65,7 +69,8 @@ class Exposition:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         server_class = type("_Server", (_Server,), {"address_family": family})
         self._server: WSGIServer = server_class((host, port), _Handler)
-        self._server.set_app(self._answer)
+        self._pages = Pages(sampler.board)
+        self._server.set_app(guarded(self._answer, host))
         self.port: int = self._server.server_address[1]
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self.port}"
@@ -91,6 +96,7 @@ class Exposition:
     def tick(self) -> int:
         """Do one round; how many worker processes are alive here."""
         self._sampler.tick()
+        self._beginnings.begin(self._sampler.lanes)
         return forget_dead(self._directory)
 
     def _answer(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
@@ -107,9 +113,12 @@ class Exposition:
                     workers=self._sampler.own,
                 )
                 return _say(verdict, environ, start)
-            case _:
+            case path:
+                page = self._pages.find(path, environ.get("QUERY_STRING", ""))
+                if page is not None:
+                    return show(page, start)
                 start("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
-                return [b"here are /metrics, /healthz and /readyz\n"]
+                return [b"here are / (for people), /runbook/, /metrics, /healthz and /readyz\n"]
 
 
 def serve(
@@ -147,7 +156,7 @@ def serve(
         return EXIT_UNUSABLE
     with exposition:
         log.info("serving metrics and health", url=exposition.url)
-        _work(exposition, lambda seconds: signal.sigtimedwait(wanted, seconds))
+        _work(exposition, lambda seconds: wait_for(wanted, seconds))
     return 0
 
 
@@ -156,7 +165,7 @@ def _is_own(host: str, process: str) -> bool:
     return is_sibling(process) if process else host == socket.gethostname()[:200]
 
 
-def _work(exposition: Exposition, wait: Callable[[float], signal.struct_siginfo | None]) -> None:
+def _work(exposition: Exposition, wait: Callable[[float], signal.Signals | None]) -> None:
     """Do a round every second until asked to stop and, then, until nobody works any more."""
     while True:
         alive = exposition.tick()
@@ -165,7 +174,7 @@ def _work(exposition: Exposition, wait: Callable[[float], signal.struct_siginfo 
         received = wait(DRAIN_TICK_SECONDS if exposition.stopping else TICK_SECONDS)
         if received is not None:
             exposition.stopping = True
-            if received.si_signo == HASTEN:
+            if received == HASTEN:
                 return
 
 

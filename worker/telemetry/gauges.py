@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from config.values import SYSTEM
 from worker.telemetry import metrics
 from worker.telemetry.standing import count_holds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from worker.telemetry.board_reading import Standing
     from worker.telemetry.metrics import Metric
-    from worker.telemetry.sampler import Sample, Standing
+    from worker.telemetry.sampler import Sample
 
 
 Labels = tuple[str, ...]
@@ -32,6 +34,7 @@ class StandingGauges(Collector):
         self._lines: set[Labels] = set()
         self._holds: set[Labels] = set()
         self._under: set[Labels] = set()
+        self._unknown: set[Labels] = {(SYSTEM,)}
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Make every gauge."""
@@ -39,6 +42,8 @@ class StandingGauges(Collector):
         yield _family(metrics.BUILD, [((self._version,), 1)])
         yield _family(metrics.LEDGER_UP, [((), sample.ledger_up)])
         yield _family(metrics.SETTINGS_LOADED, [((), sample.loaded_at_seconds)])
+        ends = sample.credential_ends.items()
+        yield _family(metrics.CREDENTIAL_EXPIRES, (((owner,), at) for owner, at in ends))
         errors = {"_system": 0, **sample.errors}
         yield _family(metrics.SETTINGS_ERRORS, (((c,), count) for c, count in errors.items()))
         for metric, per in ((metrics.LIMIT, "minute"), (metrics.LIMIT_PER_DAY, "day")):
@@ -53,14 +58,16 @@ class StandingGauges(Collector):
         yield from self._of_backlog(sample.standing)
 
     def _of_backlog(self, standing: Standing) -> Iterator[GaugeMetricFamily]:
-        waiting, backlog, _ = standing
+        waiting, backlog = standing.waiting, standing.backlog
         yield _family(metrics.WAITING, _with_zeros(waiting.jobs.items(), self._lines))
-        oldest = waiting.oldest_due_at
-        yield _family(metrics.OLDEST_WAITING, [] if oldest is None else [((), oldest)])
+        yield _family(metrics.OLDEST_WAITING, waiting.oldest.items())
         yield _family(metrics.LIMIT_WAITING, _with_zeros(waiting.under.items(), self._under))
         drain = waiting.drain_seconds.items()
         yield _family(metrics.DRAIN_ETA, (((company,), seconds) for company, seconds in drain))
         yield _family(metrics.DEAD, [((), backlog.dead)])
+        unknown = (((company,), jobs) for company, jobs in standing.unknown.items())
+        yield _family(metrics.UNKNOWN, _with_zeros(unknown, self._unknown))
+        yield _family(metrics.UNPUBLISHED, [((), backlog.unpublished)])
         yield _family(metrics.HOLDS, _with_zeros(count_holds(backlog.holds).items(), self._holds))
 
 

@@ -20,7 +20,9 @@ _ADDRESS: Final = re.compile(
 )
 _KEEPS_ADDRESS: Final = frozenset({"message_id", "job_id"})
 """Keys whose values look like addresses and are none."""
-_CONTROLS: Final = dict.fromkeys((*range(32), 127, *range(128, 160), 8232, 8233), "?")
+# Unicode's Bidi_Control (UAX #9): with them a text shows its letters in another order.
+_BIDI: Final = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_CONTROLS: Final = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029, *_BIDI), "?")
 
 
 def mask_addresses(text: str) -> str:
@@ -56,7 +58,10 @@ def mask(value: Any, key: str = "") -> Any:
 
 
 def one_line(value: Any, _key: str = "") -> Any:
-    """Take control characters out of text from outside: it must not write lines of its own."""
+    """Take control characters out of text from outside.
+
+    It must not write lines of its own, nor turn the order of letters round.
+    """
     if isinstance(value, str):
         return value if value.isprintable() else value.translate(_CONTROLS)
     return _inside(value, one_line)

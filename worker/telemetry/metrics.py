@@ -1,4 +1,4 @@
-"""Every metric: its name, labels and buckets, and the instruments that worker processes count with.
+"""Every metric: its name, labels and buckets. What worker processes count with: ``instruments``.
 
 ``docs/metrics.md`` is made from this list. Labels are ids of settings or small enumerations, never
 an address or a job's id. Gauges that the ledger answers are read by the process that serves them
@@ -7,24 +7,9 @@ an address or a job's id. Gauges that the ledger answers are read by the process
 
 from __future__ import annotations
 
-import functools
-import os
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
-
-from prometheus_client import CollectorRegistry, Counter, Histogram, values
-
-from worker.outcome import Outcome
-from worker.telemetry.directory import VARIABLE, place, take_place
-from worker.telemetry.own_gauges import ConnectionGauge, EndGauge
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-if VARIABLE in os.environ:
-    # By place instead of process id: a restarted process goes on in its predecessor's files.
-    values.ValueClass = values.MultiProcessValue(place)  # type: ignore[no-untyped-call]  # prometheus_client annotates in part
+from typing import Final
 
 WAIT_BUCKETS: Final = (
     *(0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0, 60.0),
@@ -66,9 +51,11 @@ class WaitReason(StrEnum):
     """Why a job waits."""
 
     LIMIT = "limit"
+    DAY = "day"
     DATE = "date"
     RETRY = "retry"
     HELD = "held"
+    PAUSED = "paused"
     SETTINGS = "settings"
     TURN = "turn"
     VERSION = "version"
@@ -179,28 +166,44 @@ SLOT_WAIT = Metric(
     "postmeter_slot_wait_seconds",
     Kind.HISTOGRAM,
     "From when a job could have gone to the end of its attempt: the wait for a slot or a turn.",
-    "How much longer mail takes because of limits.",
-    (),
+    "How much longer mail takes because of limits. Unlike the queue's wait it knows no dates.",
+    ("kind",),
     WAIT_BUCKETS,
 )
 WAITING = Metric(
     "postmeter_waiting_jobs",
     Kind.GAUGE,
     "Jobs that wait in the ledger, by reason: " + ", ".join(WaitReason) + ".",
-    "settings or held: a person must act. limit: they leave by themselves.",
+    "settings: a person must act. held: look at `postmeter holds`. paused: somebody wanted it. limit,"
+    " day (a day's cap is used up): they leave by themselves.",
     ("company", "kind", "reason"),
 )
 OLDEST_WAITING = Metric(
     "postmeter_oldest_waiting_timestamp_seconds",
     Kind.GAUGE,
-    "Since when the job that has been due the longest could have gone, in Unix time.",
-    "Absent while nothing is due. `time() - x` is the age of the line.",
+    "Since when the job that has been due the longest could have gone, in Unix time, by why it waits.",
+    "Absent while nothing is due. `time() - min(x)` is the age of the line.",
+    ("company", "kind", "reason"),
 )
 DEAD = Metric(
     "postmeter_dead_letters",
     Kind.GAUGE,
     "Jobs that will not be sent unless a person decides so.",
     "See `postmeter dead list`.",
+)
+UNKNOWN = Metric(
+    "postmeter_unknown_jobs",
+    Kind.GAUGE,
+    "Jobs of which nobody knows whether the server took them, and that only a person can decide.",
+    "See `postmeter unknown list`. One whose late reply may still come, or that is sent again once by"
+    " itself, counts when that time is over.",
+    ("company",),
+)
+UNPUBLISHED = Metric(
+    "postmeter_events_unpublished",
+    Kind.GAUGE,
+    "Events that are written in the ledger and not yet published to the broker.",
+    "Rising: the broker is away or takes none; applications do not hear what became of their mail.",
 )
 HOLDS = Metric(
     "postmeter_holds",
@@ -224,11 +227,19 @@ TOKEN_EXPIRES = Metric(
     " (`_app/<client id>`) or the account that a person has signed in for.",
     ("owner", "resource"),
 )
+TOKEN_REQUESTS = Metric(
+    "postmeter_token_requests_total",
+    Kind.COUNTER,
+    "Requests for an access token, by owner, what it is for, and result: fetched, failed.",
+    "failed rising: see `postmeter holds` and the log; the old token serves as long as it is good.",
+    ("owner", "resource", "result"),
+)
 CREDENTIAL_EXPIRES = Metric(
     "postmeter_credential_expires_timestamp_seconds",
     Kind.GAUGE,
-    "When the certificate of an app registration ends, in Unix time.",
-    "Register a new one before that. When a client secret ends, only Entra knows.",
+    "When the certificate or client secret of an app registration ends, in Unix time.",
+    "Register a new one before that. Of a client secret only Entra knows: write its day in"
+    " `client_secret_expires`. Told from the settings, before anything is sent.",
     ("owner",),
 )
 SETTINGS_LOADED = Metric(
@@ -256,6 +267,12 @@ WORKERS_READY = Metric(
     "Worker processes with a heartbeat that reach both the ledger and the broker.",
     "Below postmeter_workers: some take nothing in; /readyz and the log say why.",
 )
+WORKER_RESTARTS = Metric(
+    "postmeter_worker_restarts_total",
+    Kind.COUNTER,
+    "Worker processes of this host that were started in place of one that died.",
+    "Rising: they crash or are killed (memory); the log has each end with its exit code.",
+)
 LEDGER_UP = Metric(
     "postmeter_ledger_up",
     Kind.GAUGE,
@@ -273,69 +290,8 @@ BUILD = Metric(
 ALL: Final = (
     *(LIMIT, LIMIT_PER_DAY, LIMIT_WAITING, WINDOW, WORST_WINDOW, UTILISATION, DRAIN_ETA),
     *(EMAILS, ATTEMPTS, RECIPIENTS, QUEUE_WAIT, DELIVERY, SLOT_WAIT),
-    *(WAITING, OLDEST_WAITING, DEAD, HOLDS, CONNECTIONS, TOKEN_EXPIRES, CREDENTIAL_EXPIRES),
-    *(SETTINGS_LOADED, SETTINGS_ERRORS, WORKERS, WORKERS_READY, LEDGER_UP, BUILD),
+    *(WAITING, OLDEST_WAITING, DEAD, UNKNOWN, UNPUBLISHED, HOLDS, CONNECTIONS),
+    *(TOKEN_EXPIRES, TOKEN_REQUESTS, CREDENTIAL_EXPIRES),
+    *(SETTINGS_LOADED, SETTINGS_ERRORS),
+    *(WORKERS, WORKERS_READY, WORKER_RESTARTS, LEDGER_UP, BUILD),
 )
-
-
-class Instruments:
-    """What one worker process counts with.
-
-    Label values that are known beforehand start at 0, or the first count of each would be lost to
-    ``rate()``.
-    """
-
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        registry = registry or CollectorRegistry()
-        self.emails = _counter(EMAILS, registry)
-        self.attempts = _counter(ATTEMPTS, registry)
-        self.recipients = _counter(RECIPIENTS, registry)
-        self.queue_wait = _histogram(QUEUE_WAIT, registry)
-        self.delivery = _histogram(DELIVERY, registry)
-        self.slot_wait = _histogram(SLOT_WAIT, registry)
-        self.connections = {"smtp": ConnectionGauge(CONNECTIONS, registry)}
-        self.token_expires = EndGauge(TOKEN_EXPIRES, registry)
-        self.credential_expires = EndGauge(CREDENTIAL_EXPIRES, registry)
-        for kind in ("send", "batch"):
-            self.emails_of(kind, "smtp", "_system")
-            self.queue_wait.labels(kind)
-        for phase in ("connect", "preface", "data"):
-            self.delivery.labels("smtp", phase)
-
-    def emails_of(self, kind: str, transport: str, company: str) -> dict[Outcome, Counter]:
-        """The counters of every outcome of one company's jobs."""
-        labels = (kind, transport, company)
-        return {outcome: self.emails.labels(*labels, outcome.value) for outcome in Outcome}
-
-
-def _counter(metric: Metric, registry: CollectorRegistry) -> Counter:
-    return Counter(metric.name, metric.help, metric.labels, registry=registry)
-
-
-def _histogram(metric: Metric, registry: CollectorRegistry) -> Histogram:
-    return Histogram(
-        metric.name, metric.help, metric.labels, buckets=metric.buckets, registry=registry
-    )
-
-
-@functools.cache
-def instruments() -> Instruments:
-    """The instruments of this process, made at the first use: after the fork, never before."""
-    if VARIABLE in os.environ:
-        take_place()
-    return Instruments()
-
-
-def note_connections(transport: str, counts: Mapping[tuple[str, str], int]) -> None:
-    """Say how many connections a transport has in this process now, by (server, state)."""
-    instruments().connections[transport].note(counts)
-
-
-def observe_phase(transport: str) -> Callable[[str, float], None]:
-    """What a transport calls with each phase and the seconds that it took."""
-    children = functools.cache(functools.partial(instruments().delivery.labels, transport))
-
-    def observe(phase: str, seconds: float) -> None:
-        children(phase).observe(seconds)
-
-    return observe

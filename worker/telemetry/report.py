@@ -6,8 +6,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.outcome import Outcome, RecipientState
+from worker.telemetry.instruments import Instruments, instruments
 from worker.telemetry.logs import get_logger
-from worker.telemetry.metrics import AttemptClass, Instruments, instruments
+from worker.telemetry.metrics import AttemptClass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,7 +43,7 @@ class Reporter:
         self._attempts = cache(meter.attempts.labels)
         self._recipients = cache(meter.recipients.labels)
         self._queue_wait = cache(meter.queue_wait.labels)
-        self._slot_wait = meter.slot_wait
+        self._slot_wait = cache(meter.slot_wait.labels)
         for attempt_class in AttemptClass:
             self._attempts("smtp", attempt_class.value)
         for state in RecipientState:
@@ -89,7 +90,7 @@ class Reporter:
         if fact.queue_wait_seconds is not None and fact.attempts - begun <= 0:
             self._queue_wait(fact.kind).observe(fact.queue_wait_seconds)
         if fact.slot_wait_seconds is not None:
-            self._slot_wait.observe(fact.slot_wait_seconds)
+            self._slot_wait(fact.kind).observe(fact.slot_wait_seconds)
 
 
 def count_event(row: Mapping[str, Any]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from config.errors import ConfigError
-from config.values import SYSTEM
+from config.values import SYSTEM, Kind
+from worker.auth.ends import credential_ends
 from worker.pace import CEILING, WINDOW_SECONDS, limits_of, scope_of_context
 
 if TYPE_CHECKING:
@@ -40,6 +41,28 @@ class Rules:
     def minute_scopes(self) -> list[str]:
         """The scopes that have a limit by the minute."""
         return [scope for scope, limit in self.limits.items() if limit.per == "minute"]
+
+    @cached_property
+    def credential_ends(self) -> dict[str, float]:
+        """When the credential of each app registration ends (Unix seconds), where it can be told."""
+        return credential_ends(self._settings.registrations())
+
+    @cached_property
+    def lanes(self) -> frozenset[tuple[str, str, str]]:
+        """By which transport each company's mail of a kind leaves: (kind, transport, company).
+
+        As the first user has it whose settings are right.
+        """
+        found = set()
+        for context in self._settings.contexts():
+            users = ("", *self._settings.users(context))
+            for kind in get_args(Kind):
+                one = next(
+                    filter(None, (self.resolve(context, user, kind) for user in users)), None
+                )
+                if one is not None:
+                    found.add((kind, one.transport, context))
+        return frozenset(found)
 
     def label(self, company: str) -> str:
         """The company as a label may show it."""

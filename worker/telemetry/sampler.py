@@ -4,49 +4,32 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from worker.errors import LedgerError
-from worker.ledger import figures, overview, workers
+from worker.ledger import overview, workers
 from worker.ledger.ledger import Ledger
-from worker.ledger.openings import openings_of
-from worker.ledger.uses import uses_of
 from worker.telemetry.acceptances import Acceptances
-from worker.telemetry.drain import limits_over
+from worker.telemetry.board import Board
+from worker.telemetry.board_making import make_board
+from worker.telemetry.board_reading import count_errors, read_standing
+from worker.telemetry.kept import Kept
 from worker.telemetry.rules import Rules
-from worker.telemetry.standing import Waiting, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sqlalchemy import Connection
-
     from config.watcher import SettingsWatcher
-    from worker.ledger.clock import Now
     from worker.ledger.overview import WorkerRecord
     from worker.pace import Limit
+    from worker.telemetry.board_reading import Standing
 
-KEPT_SECONDS = 1.0
-"""How long an answer of the ledger is good for several scrapes."""
-COST_SHARE = 20
-"""A slow answer is kept for so many times as long as it took, so that asking stays cheap."""
 OPEN_AGAIN_SECONDS = 1.0
 PROBE_SECONDS = 3.0
 """How often to look whether the ledger can be written; while it can't, at every tick."""
-
-
-class Standing(NamedTuple):
-    """What the ledger says at a scrape, and what it comes to.
-
-    Attributes:
-        days_used: by the scope of a day's limit, which share of it is used up.
-    """
-
-    waiting: Waiting
-    backlog: figures.Backlog
-    days_used: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +39,8 @@ class Sample:
     Attributes:
         windows: by scope, how many emails the window holds now, and at the worst so far.
         errors: by context, how many errors its settings have.
+        credential_ends: when the credential of each app registration ends (Unix seconds), where that
+            can be told.
         ledger_up: whether the ledger can be read and written.
     """
 
@@ -65,6 +50,7 @@ class Sample:
     standing: Standing | None
     loaded_at_seconds: float
     errors: Mapping[str, int] = field(default_factory=dict)
+    credential_ends: Mapping[str, float] = field(default_factory=dict)
     ledger_up: bool = False
 
 
@@ -87,7 +73,7 @@ class Sampler:
         window_seconds: float = 60.0,
         probe: Callable[[], str] = str,
         is_own: Callable[[str, str], bool] = lambda _host, _process: True,
-        open_ledger: Callable[[str], Ledger] = Ledger,
+        open_ledger: Callable[[str], Ledger] = lambda url: Ledger(url, must_exist=True),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = ledger_url
@@ -105,7 +91,9 @@ class Sampler:
         self._rules = Rules(watcher.current, window_seconds)
         self._seen = watcher.current
         self._accepted = Acceptances(window_seconds)
-        self._kept: tuple[float, Standing] | None = None
+        self._kept = Kept["Standing"](clock)
+        self._kept_board = Kept[Board](clock)
+        self._last_board = Board(time.time(), version("postmeter"), "away")
         self.workers: list[WorkerRecord] = []
         self.own: list[WorkerRecord] = []
         self.trouble = "the ledger was not looked at yet"
@@ -146,8 +134,52 @@ class Sampler:
             workers=self.workers,
             standing=standing,
             loaded_at_seconds=self._watcher.loaded_at_seconds,
-            errors={c: len(found) for c, found in self._seen.errors_by_context().items()},
+            errors=count_errors(self._seen),
+            credential_ends=rules.credential_ends,
             ledger_up=standing is not None and not self.trouble,
+        )
+
+    @property
+    def lanes(self) -> frozenset[tuple[str, str, str]]:
+        """What mail the settings in force know: (kind, transport, company)."""
+        return self._rules.lanes
+
+    def board(self) -> Board:
+        """How things stand now, for a person; while the ledger is away, how they stood last."""
+        return self._kept_board.ask(self._new_board)
+
+    def _new_board(self) -> Board:
+        sample = self.sample()
+        with self._lock:
+            found = self._read_board(self._ledger, sample)
+            if found is None:
+                errors = tuple(sorted(sample.errors.items()))
+                return replace(self._last_board, trouble="away", settings_errors=errors)
+            self._last_board = found
+        return found
+
+    def _read_board(self, ledger: Ledger | None, sample: Sample) -> Board | None:
+        """The rest of what a board needs, and all of it put together; None without a ledger."""
+        if ledger is None or sample.standing is None:
+            return None
+        now = ledger.now()
+        try:
+            others = ledger.read(lambda c, _: overview.others_by_company(c))
+        except LedgerError as error:
+            self.trouble = str(error)
+            return None
+        return make_board(
+            sample.standing,
+            self._rules,
+            at=now.wall,
+            version=self._last_board.version,
+            workers=sample.workers,
+            others=others,
+            windows=sample.windows,
+            minutes=self._accepted.hour.minutes(now.steady),
+            known_minutes=self._accepted.hour.known_minutes(now.steady),
+            errors=sample.errors,
+            trouble="read-only" if self.trouble else "",
         )
 
     def close(self) -> None:
@@ -173,25 +205,8 @@ class Sampler:
 
     def _standing(self, ledger: Ledger, rules: Rules) -> Standing | None:
         """What waits, dead letters, holds: read at a scrape, and kept for a while."""
-        started = self._clock()
-        if self._kept is not None and started < self._kept[0]:
-            return self._kept[1]
         try:
-            standing = ledger.read(partial(_look, rules=rules))
+            return self._kept.ask(lambda: ledger.read(partial(read_standing, rules=rules)))
         except LedgerError as error:
-            self.trouble, self._kept = str(error), None
+            self.trouble = str(error)
             return None
-        ended = self._clock()
-        self._kept = (max(started + KEPT_SECONDS, ended + COST_SHARE * (ended - started)), standing)
-        return standing
-
-
-def _look(connection: Connection, now: Now, *, rules: Rules) -> Standing:
-    """Read what waits and what is held, how its limits stand, and what that comes to."""
-    backlog = figures.backlog(connection, now)
-    openings = openings_of(connection, now, limits_over(backlog.lines, rules))
-    found = waiting(backlog.lines, rules, backlog.holds, openings, now.wall)
-    days = [limit for limit in rules.limits.values() if limit.per == "day"]
-    uses = uses_of(connection, now, days)
-    used = {limit.scope: uses[limit.scope].held / limit.limit for limit in days}
-    return Standing(found, backlog, used)

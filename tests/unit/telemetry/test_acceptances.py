@@ -99,6 +99,15 @@ def test_the_worst_window_outlives_a_restart(store: Store, monkeypatch: pytest.M
     assert found == (1, 20)
 
 
+def test_the_past_is_told_of_what_has_no_limit_too(store: Store) -> None:
+    """A scope that nobody asked for, and that has sent nothing for a while, keeps its worst."""
+    for number in range(3):
+        accept(store, f"old{number}", store.clock.steady - 600)
+    counting = Acceptances(60.0)
+    counting.look(Reading(store), lambda *_lane: [SCOPE])
+    assert counting.windows([], store.clock.steady) == {SCOPE: (0, 3)}
+
+
 def test_the_seam_between_past_and_present_hides_no_window(store: Store) -> None:
     """A window that begins before counting began and ends after it is counted whole."""
     now = store.clock.steady

@@ -95,3 +95,15 @@ def test_objects_become_text() -> None:
 def test_foreign_text_writes_no_lines_of_its_own() -> None:
     """Line breaks and terminal sequences in a server's reply come out harmless."""
     assert one_line(["250 ok\r\nforged\x1b[31m"]) == ["250 ok??forged?[31m"]
+
+
+@pytest.mark.parametrize("mark", "\u061c\u200e\u200f\u202a\u202e\u2066\u2069")
+def test_foreign_text_does_not_turn_its_line_round(mark: str) -> None:
+    """Unicode's Bidi_Control characters show a name as another one (CVE-2021-42574)."""
+    assert one_line(f"acme{mark}gpj.exe") == "acme?gpj.exe"
+
+
+@pytest.mark.parametrize("text", ["שלום", "مرحبا", "👩\u200d🔧", "zero\u200bwidth"])
+def test_foreign_scripts_are_kept(text: str) -> None:
+    """Letters that run from right to left, and what joins the parts of one sign, do no harm."""
+    assert one_line(text) == text

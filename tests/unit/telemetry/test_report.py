@@ -11,7 +11,8 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from worker.outcome import Fact, Outcome, RecipientReply, RecipientState, Reply
-from worker.telemetry.metrics import AttemptClass, Instruments
+from worker.telemetry.instruments import Instruments
+from worker.telemetry.metrics import AttemptClass
 from worker.telemetry.report import Reporter, attempt_class
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def test_sent_is_counted(desk: Desk) -> None:
     for state, count in (("accepted", 1), ("refused", 1), ("deferred", 0)):
         assert desk.value("postmeter_recipients_total", transport="smtp", state=state) == count
     assert desk.value("postmeter_queue_wait_seconds_sum", kind="batch") == 2.0
-    assert desk.value("postmeter_slot_wait_seconds_sum") == 1.5
+    assert desk.value("postmeter_slot_wait_seconds_sum", kind="batch") == 1.5
 
 
 def test_other_outcomes_of_a_company_begin_at_zero(desk: Desk) -> None:

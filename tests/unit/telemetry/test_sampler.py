@@ -139,3 +139,43 @@ def test_a_ledger_that_is_away(sampler: Sampler, ledger: SlowLedger) -> None:
     assert sampler.sample().standing is None
     assert sampler.trouble == "again"
     assert sampler.sample().limits.keys() == {"company:acme"}
+
+
+def test_a_board_outlives_its_ledger(sampler: Sampler, ledger: SlowLedger) -> None:
+    """While the ledger is away the last figures stay, with their age; the settings' are of now."""
+    ledger.store.register("w1")
+    ledger.store.accept("1", "2")
+    ledger.store.settle(ledger.store.in_data("3"))
+    sampler.tick()
+    board = sampler.board()
+    (acme,) = [scope for scope in board.scopes if scope.id == "company:acme"]
+    assert (board.trouble, acme.window, acme.minutes[-1]) == ("", 1, 1)
+    assert [line.jobs for line in board.lines] == [2]
+    ledger.clock.advance(60.0)
+    ledger.away = "/var/lib/postmeter/ledger.db: the disk is gone"
+    sampler.tick()
+    later = sampler.board()
+    assert (later.trouble, later.at, later.lines) == ("away", board.at, board.lines)
+    assert "ledger.db" not in str(later)
+
+
+def test_boards_share_an_answer(sampler: Sampler, ledger: SlowLedger) -> None:
+    """However many look at the page, the ledger is asked once a second at most."""
+    sampler.tick()
+    sampler.board()
+    asked = ledger.reads
+    for _ in range(5):
+        sampler.board()
+    assert ledger.reads == asked
+    ledger.clock.advance(1.0)
+    sampler.board()
+    assert ledger.reads > asked
+
+
+def test_a_ledger_that_cannot_be_written_is_told_in_a_word(
+    sampler: Sampler, ledger: SlowLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page does not show the driver's words."""
+    monkeypatch.setattr(sampler, "_probe", lambda: "/var/lib/postmeter is full")
+    sampler.tick()
+    assert sampler.board().trouble == "read-only"

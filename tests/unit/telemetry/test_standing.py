@@ -91,7 +91,7 @@ def test_why_jobs_wait(rules: Rules) -> None:
         ("acme", "batch", WaitReason.DATE): 2,
         ("acme", "batch", WaitReason.RETRY): 3,
         ("free", "send", WaitReason.TURN): 2,
-        ("free", "batch", WaitReason.HELD): 5,
+        ("free", "batch", WaitReason.PAUSED): 5,
         ("_unknown", "batch", WaitReason.SETTINGS): 2,
         ("_system", UNREADABLE, WaitReason.VERSION): 1,
     }
@@ -107,11 +107,38 @@ def test_held_lanes(target: str, rules: Rules) -> None:
 
 
 def test_a_pause_is_counted_whatever_its_words(rules: Rules) -> None:
-    """A lane under it is held; the metric says paused, not what the person wrote."""
+    """A lane under it is paused; so the metric says, not what the person wrote."""
     words = "paused by ann: the password is wrong"
     pause = hold("company:acme", words)._replace(origin=Origin.OPERATOR)
-    assert waiting([line()], rules, [pause]).jobs == {("acme", "batch", WaitReason.HELD): 4}
+    assert waiting([line()], rules, [pause]).jobs == {("acme", "batch", WaitReason.PAUSED): 4}
     assert count_holds([pause]) == {("company", "paused"): 1}
+
+
+def test_a_days_cap_that_is_used_up_is_told_from_a_limit(tmp_path: Path) -> None:
+    """Its mail waits for the day; while there are slots left it waits for the limit, as ever."""
+    tree = SettingsTree(tmp_path)
+    tree.write("system.toml", SMTP)
+    tree.company("acme", LIMITED + "[limits]\nbatch_emails_per_day = 50\n")
+    rules = Rules(tree.load())
+    used_up = Opening(rules.limits["company:acme:day"], wait_seconds=3600.0)
+    assert waiting([line()], rules, [], [used_up]).jobs == {("acme", "batch", WaitReason.DAY): 4}
+    assert waiting([line()], rules, []).jobs == {("acme", "batch", WaitReason.LIMIT): 4}
+
+
+def test_a_mailbox_out_of_recipients_waits_for_the_day(tmp_path: Path) -> None:
+    """That hold ends by itself; a person's pause beside it tells more, a server's refusal most."""
+    tree = SettingsTree(tmp_path)
+    tree.company("acme", LIMITED, MAILBOX + "mailbox_recipients_per_day = 100\n")
+    rules = Rules(tree.load())
+    full = hold("scope:mailbox:acme/jane:recipients", "reached its 100 recipients of a day")
+    pause = hold("account:acme/jane", "x")._replace(origin=Origin.OPERATOR)
+    refused = hold("server:smtp.example.nz:25", "x")
+    for holds, reason in (
+        ([full], WaitReason.DAY),
+        ([full, pause], WaitReason.PAUSED),
+        ([full, refused, pause], WaitReason.HELD),
+    ):
+        assert waiting([line()], rules, holds).jobs == {("acme", "batch", reason): 4}
 
 
 def test_drain_is_that_of_the_slowest_limit(rules: Rules) -> None:
@@ -151,6 +178,10 @@ def test_what_nobody_can_tell_is_not_told(rules: Rules) -> None:
 
 def test_oldest_is_what_has_been_due_the_longest(rules: Rules) -> None:
     """Jobs with a date in the future are not old, and nothing is where nothing is due."""
+    paused = line(first_due_at=3.0)._replace(paused=True)
+    assert waiting([paused], rules, []).oldest == {}
+    both = waiting([line(first_due_at=70.0), line(first_due_at=60.0, prio=Prio.RETRY)], rules, [])
+    assert both.oldest == {("acme", "batch", WaitReason.LIMIT): 60.0}
     later = line(due=0, first_due_at=5.0)
     assert waiting([later], rules, []).oldest_due_at is None
     assert waiting([later, line(first_due_at=70.0)], rules, []).oldest_due_at == 70.0

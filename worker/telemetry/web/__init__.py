@@ -1,0 +1,1 @@
+"""The pages for people on the metrics port: the status page and the runbook."""
