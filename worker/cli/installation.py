@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from config.process import ProcessSettings
     from config.settings import Settings
+    from config.watcher import SettingsWatcher
     from producers.client import Producer
     from producers.topology import Topology
     from worker.ledger.ledger import Ledger
@@ -87,10 +88,15 @@ class Installation:
         return login_key_file(self.process)
 
     @property
+    def ledger_file(self) -> Path | None:
+        """The file of an SQLite ledger."""
+        url = self.ledger_url
+        return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
+
+    @property
     def has_ledger(self) -> bool:
         """Whether there is a ledger; only an SQLite file can be missing."""
-        url = self.ledger_url
-        return not url.startswith(_SQLITE) or Path(url.removeprefix(_SQLITE)).exists()
+        return self.ledger_file is None or self.ledger_file.exists()
 
     @contextmanager
     def ledger(self) -> Iterator[Ledger]:
@@ -104,10 +110,9 @@ class Installation:
             LedgerUnusable: it is of another version.
         """
         if not self.has_ledger:
-            path = self.ledger_url.removeprefix(_SQLITE)
             raise Failed(
-                f"there is no ledger at {path}: no worker has run yet, or POSTMETER_STATE or"
-                " POSTMETER_LEDGER_URL names another place than the worker's",
+                f"there is no ledger at {self.ledger_file}: no worker has run yet, or"
+                " POSTMETER_STATE or POSTMETER_LEDGER_URL names another place than the worker's",
                 Exit.UNREACHABLE,
             )
         from worker.ledger.ledger import Ledger
@@ -124,13 +129,22 @@ class Installation:
         Raises:
             ProcessInvalid: a variable is wrong or unknown.
         """
+        watcher = self.watcher()
+        return None if watcher is None else watcher.current
+
+    def watcher(self) -> SettingsWatcher | None:
+        """The settings as they are followed, or None where this machine has none.
+
+        Raises:
+            ProcessInvalid: a variable is wrong or unknown.
+        """
         from config.errors import NoSettings
         from config.process import settings_root
         from config.watcher import SettingsWatcher
 
         try:
             root = settings_root(self.process)
-            return SettingsWatcher(root, self.environ, secrets=self.process.secrets).current
+            return SettingsWatcher(root, self.environ, secrets=self.process.secrets)
         except NoSettings:
             return None
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from worker import wording
 from worker.telemetry.masking import one_line
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., Any])
 
-_MINUTE: Final = 60
-_HOUR: Final = 3600
-_DAY: Final = 86400
+duration: Final = wording.duration
+number: Final = wording.number
+plural: Final = wording.plural
 _GAP: Final = "  "
 _LEAST_LAST: Final = 40
 
@@ -41,7 +42,9 @@ def emit(document: object) -> None:
 
 def width() -> int | None:
     """How wide the terminal is; None where nothing needs to fit (a pipe, a file)."""
-    return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else None
+    if sys.stdout is None or not sys.stdout.isatty():  # None: it was closed before we began
+        return None
+    return shutil.get_terminal_size((80, 24)).columns
 
 
 def table(
@@ -74,17 +77,17 @@ def table(
     elif fit - left >= _LEAST_LAST:
         lines = [_GAP.join(line(columns))]
         for row in cells:
-            first, *more = _wrapped(row[-1], fit - left)
+            first, *more = wrapped(row[-1], fit - left)
             lines += [_GAP.join([*line(row)[:-1], first]), *(" " * left + part for part in more)]
     else:  # no room beside the others: below them
         lines = [_GAP.join(line(columns)[:-1])]
         for row in cells:
             lines.append(_GAP.join(line(row)[:-1]))
-            lines += [f"    {part}" for part in _wrapped(row[-1], fit - 4) if part]
+            lines += [f"    {part}" for part in wrapped(row[-1], fit - 4) if part]
     return "\n".join(each.rstrip() for each in lines)
 
 
-def _wrapped(text: str, room: int) -> list[str]:
+def wrapped(text: str, room: int) -> list[str]:
     """Break a text into lines; a word that has no room on one is broken too, but never a link."""
     whole = "https://" in text
     return textwrap.wrap(text, room, break_on_hyphens=False, break_long_words=not whole) or [""]
@@ -108,7 +111,7 @@ def show(
 def sentence(text: str) -> None:
     """Print a sentence, broken to fit the terminal."""
     fit = width()
-    for line in [one_line(text)] if fit is None else _wrapped(one_line(text), fit):
+    for line in [one_line(text)] if fit is None else wrapped(one_line(text), fit):
         click.echo(line)
 
 
@@ -118,29 +121,10 @@ def fields(pairs: Iterable[tuple[str, str]]) -> None:
     size = max(len(name) for name, _ in kept)
     fit = width()
     for name, value in kept:
-        first, *more = [value] if fit is None else _wrapped(value, fit - size - len(_GAP))
+        first, *more = [value] if fit is None else wrapped(value, fit - size - len(_GAP))
         click.echo(f"{click.style(name.ljust(size), bold=True)}{_GAP}{first}")
         for part in more:
             click.echo(f"{' ' * size}{_GAP}{part}")
-
-
-def duration(seconds: float) -> str:
-    """A length of time in the two units that matter: ``45 s``, ``20 min``, ``3 h 5 min``."""
-    whole = round(max(0.0, seconds))
-    if whole < _MINUTE:
-        return f"{whole} s"
-    if whole < _HOUR:
-        minutes, rest = divmod(whole, _MINUTE)
-        return f"{minutes} min" + (f" {rest} s" if rest and minutes < 10 else "")  # noqa: PLR2004 - from ten minutes on, seconds say nothing
-    if whole < _DAY:
-        return _two(whole, _HOUR, "h", _MINUTE, "min")
-    return _two(whole, _DAY, "d", _HOUR, "h")
-
-
-def _two(whole: int, large: int, large_name: str, small: int, small_name: str) -> str:
-    count, rest = divmod(whole, large)
-    rest //= small
-    return f"{count} {large_name}" + (f" {rest} {small_name}" if rest else "")
 
 
 def local(wall: float, now_wall: float) -> str:
@@ -155,13 +139,3 @@ def iso(wall: float | None) -> str | None:
     if wall is None:
         return None
     return datetime.fromtimestamp(wall, tz=UTC).isoformat(timespec="milliseconds")
-
-
-def number(count: float) -> str:
-    """A count as people read it: ``12,345``; nothing is a dash."""
-    return f"{count:,.0f}" if count else "-"
-
-
-def plural(count: int, noun: str) -> str:
-    """A count with its noun: ``1 job``, ``2 jobs``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

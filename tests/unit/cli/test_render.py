@@ -68,6 +68,13 @@ def test_text_from_outside_cannot_steer_the_terminal() -> None:
     assert "\x1b" not in render.table(("REPLY",), [("\x1b[2J550 no",)])
 
 
+def test_a_closed_output_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that is started without one (``>&-``) writes to nobody, and does not fail."""
+    monkeypatch.setattr("sys.stdout", None)
+    assert render.width() is None
+    render.show(("A",), [("x",)])
+
+
 def test_an_empty_table_has_its_titles() -> None:
     """No rows, no error."""
     assert render.table(("A", "B"), []) == "A  B"
