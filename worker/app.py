@@ -42,8 +42,9 @@ from worker.ledger import holds, workers
 from worker.ledger.opening import open_ledger
 from worker.outage import Outage
 from worker.pump import Pump, Source
-from worker.telemetry import metrics
+from worker.shortcut import PREFETCH, Shortcut
 from worker.telemetry.events import EventPump
+from worker.telemetry.instruments import note_connections
 from worker.telemetry.logs import get_logger
 from worker.telemetry.report import Reporter
 from worker.transports.opening import Transports
@@ -61,8 +62,6 @@ if TYPE_CHECKING:
     from worker.broker.events import Publisher
     from worker.ledger.ledger import Ledger
 
-PREFETCH = {"send": 64, "batch": 64, "dead": 16}
-"""Messages, not bytes: with jobs of 12 MiB more would be gigabytes, and more is no faster."""
 CONFIRM_SECONDS = 5.0
 
 
@@ -175,7 +174,7 @@ class App:
                 settings_in_force=lambda: self._watcher.current,
             )
         )
-        gate = Gate(self._resolve, holding, self._capacity, new_token, faults)
+        gate = Gate(self._resolve, holding, self._capacity, Shortcut(), new_token, faults)
         self._intake = Intake(self._tools, gate, self._pump, worker)
         self._actors = Actors(self._tools, self._intake, self._topology, worker, decode)
         self._broker = PostmeterBroker(self._sources(), intake=self._switch)
@@ -264,7 +263,7 @@ class App:
             )
             self._ledger.call(partial(holds.retire, outdated=changed))
             self._settings_are_new = False
-        metrics.note_connections("smtp", self._transports.smtp.stats())
+        note_connections("smtp", self._transports.smtp.stats())
 
     def _suspend(self, reason: str) -> None:
         self._switch.suspend(reason)

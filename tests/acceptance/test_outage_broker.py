@@ -11,29 +11,20 @@ from sqlalchemy import text
 from tests.support.fleet import Company
 from tests.support.office import open_office
 from tests.support.outages import PATIENCE_SECONDS, gauge
-from tests.support.rabbitmq import RabbitServer, unique_prefix
+from tests.support.rabbitmq import unique_prefix
 from tests.support.scripted import until
 from worker.demo.figures import worst_window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.office import Office
+    from tests.support.rabbitmq import RabbitServer
 
 LIMIT, WINDOW_SECONDS = 10, 5.0
 BACKLOG = 4 * LIMIT
 _WAITING = text("SELECT count(*) FROM delivery WHERE batch_id IS NOT NULL")
 _UNTOLD = text("SELECT count(*) FROM delivery WHERE event IS NOT NULL")
-
-
-@pytest.fixture
-def broker(request: pytest.FixtureRequest) -> Iterator[RabbitServer]:
-    """A RabbitMQ that this test may stop."""
-    if not RabbitServer.available():
-        request.getfixturevalue("rabbitmq")  # skips or fails with the one reason
-    with RabbitServer() as server:
-        yield server
 
 
 @pytest.mark.slow

@@ -12,7 +12,14 @@ import pytest
 
 from tests.support.full_disk import KINDS, open_disk
 from tests.support.office import open_office
-from tests.support.outages import Load, all_is_sent, frozen, nothing_leaves, told_once
+from tests.support.outages import (
+    Load,
+    all_is_sent,
+    frozen,
+    moved_away,
+    nothing_leaves,
+    told_once,
+)
 from tests.support.postgresql import MISSING, PostgresServer
 
 if TYPE_CHECKING:
@@ -45,19 +52,6 @@ def locked(ledger: Path) -> Iterator[None]:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
-
-
-@contextmanager
-def moved_away(ledger: Path) -> Iterator[None]:
-    """Let the file be somewhere else, with what SQLite keeps beside it."""
-    aside = ledger.parent / "aside"
-    aside.mkdir()
-    for file in sorted(ledger.parent.glob("ledger.db*")):
-        file.rename(aside / file.name)
-    yield
-    assert not list(ledger.parent.glob("ledger.db"))
-    for file in sorted(aside.iterdir(), reverse=True):
-        file.rename(ledger.parent / file.name)
 
 
 @pytest.mark.slow

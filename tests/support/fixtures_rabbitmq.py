@@ -22,3 +22,12 @@ def rabbitmq() -> Iterator[RabbitServer]:
         pytest.skip(MISSING)
     with RabbitServer() as server:
         yield server
+
+
+@pytest.fixture
+def broker(request: pytest.FixtureRequest) -> Iterator[RabbitServer]:
+    """A private server that one test may stop."""
+    if not RabbitServer.available():
+        request.getfixturevalue("rabbitmq")  # skips or fails with the one reason
+    with RabbitServer() as server:
+        yield server

@@ -6,7 +6,11 @@ settings.
 
 from __future__ import annotations
 
+import os
 import sys
+
+# prometheus_client decides at its import whether processes share their counts; start says where.
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = "start says where"
 
 from worker.app import Tuning
 from worker.cli.worker import start

@@ -132,3 +132,16 @@ def frozen(server: PostgresServer) -> Iterator[None]:
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def moved_away(ledger: Path) -> Iterator[None]:
+    """Let the file be somewhere else, with what SQLite keeps beside it."""
+    aside = ledger.parent / "aside"
+    aside.mkdir()
+    for file in sorted(ledger.parent.glob("ledger.db*")):
+        file.rename(aside / file.name)
+    yield
+    assert not list(ledger.parent.glob("ledger.db"))
+    for file in sorted(aside.iterdir(), reverse=True):
+        file.rename(ledger.parent / file.name)

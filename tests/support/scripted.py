@@ -59,6 +59,7 @@ def write_company(
     delivery: str = "",
     users: dict[str, str] | None = None,
     passwords: dict[str, str] | None = None,
+    reply_timeout_seconds: int = REPLY_TIMEOUT_SECONDS,
 ) -> None:
     """Write a company into a settings tree, whole before anyone can read its first file.
 
@@ -70,6 +71,7 @@ def write_company(
         delivery: further lines of ``[delivery]``.
         users: further lines of ``[email]`` by user; absent: ``robot`` without any.
         passwords: of users, who then log in with them under their own names.
+        reply_timeout_seconds: how long workers wait for the reply to a mail.
     """
     companies = settings / "companies"
     making = settings / f".{name}"
@@ -80,7 +82,7 @@ def write_company(
         port=port,
         smtp=smtp,
         delivery=delivery,
-        reply_timeout=REPLY_TIMEOUT_SECONDS,
+        reply_timeout=reply_timeout_seconds,
     )
     (making / "company.toml").write_text(filled)
     for user, more in (users or {"robot": ""}).items():
