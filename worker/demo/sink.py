@@ -1,17 +1,23 @@
-"""A small receiving server that keeps every mail as a file and notes when it took it."""
+"""A small receiving server that keeps every mail as a file and notes when it took it.
+
+``python -m worker.demo.sink FOLDER`` is one that runs until SIGTERM.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import random
 import re
+import signal
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from typing import Self
 
 _ADDRESS = re.compile(rb"<([^>]*)>")
@@ -100,11 +106,15 @@ class _Session(asyncio.Protocol):
 
 
 class Sink:
-    """Listens on 127.0.0.1 and a free port, in a thread of its own, for a ``with`` block.
+    """Listens on 127.0.0.1, in a thread of its own, for a ``with`` block.
 
     Args:
         folder: where each mail is kept as an ``.eml`` file.
         delay_seconds: each mail is answered after a random time up to this.
+        port: 0 takes a free one.
+
+    Raises:
+        OSError: something else listens on that port.
     """
 
     def __init__(
@@ -112,6 +122,7 @@ class Sink:
         folder: Path,
         *,
         delay_seconds: float,
+        port: int = 0,
         seed: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -119,8 +130,9 @@ class Sink:
         self.delay_seconds = delay_seconds
         self.random = random.Random(seed)  # noqa: S311 - delays are no secrets
         self.arrivals: list[Arrival] = []
-        self.port = 0
+        self.port = port
         self._clock = clock
+        self._before = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="sink", daemon=True)
 
@@ -133,12 +145,14 @@ class Sink:
             self.arrivals.append(
                 Arrival(now, message_id, sender.decode(), recipient.decode("utf-8", "replace"))
             )
-        number = len(self.arrivals)
+        number = self._before + len(self.arrivals)
         (self.folder / f"{number:06d}.eml").write_bytes(content)
         return number
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
+        kept = (path.stem for path in self.folder.glob("*.eml"))
+        self._before = max(map(int, filter(str.isdecimal, kept)), default=0)
         self._thread.start()
         server = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
         self.port = server.sockets[0].getsockname()[1]
@@ -151,4 +165,27 @@ class Sink:
         self._thread.join()
 
     async def _listen(self) -> asyncio.Server:
-        return await self._loop.create_server(lambda: _Session(self), "127.0.0.1", 0)
+        return await self._loop.create_server(lambda: _Session(self), "127.0.0.1", self.port)
+
+
+def main() -> int:
+    """Be a sink for whoever tries things out; the exit code."""
+    parser = argparse.ArgumentParser(prog="postmeter-sink", description="Keep mail, deliver none.")
+    parser.add_argument("folder", type=Path, help="where each mail becomes an .eml file")
+    parser.add_argument("--port", type=int, default=1025, help="of 127.0.0.1 (%(default)s)")
+    asked = parser.parse_args()
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # before its thread starts: it inherits this
+    sink = Sink(asked.folder, delay_seconds=0.0, port=asked.port)
+    try:
+        with sink:
+            print(f"taking mail on 127.0.0.1:{sink.port} into {sink.folder}", flush=True)  # noqa: T201 - its log
+            signal.sigwait(ends)
+    except OSError as error:
+        print(f"cannot listen on 127.0.0.1:{asked.port}: {error.strerror}", file=sys.stderr)  # noqa: T201 - as above
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
