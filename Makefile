@@ -61,7 +61,7 @@ endif
 
 .PHONY: test-slow
 test-slow: $(DEV) ## the tests of more than ten seconds: outages, forecasts, many seeds; half an hour
-	@POSTFIX_ROOT="$$(tests/support/packages.sh)" $(BIN)/python tests/support/suites.py $(JOBS) -q -m slow $(SUITES)
+	@POSTFIX_ROOT="$$(tests/support/packages.sh --slow)" $(BIN)/python tests/support/suites.py $(JOBS) -q -m slow $(SUITES)
 
 # The tests that need a broker, on queues of the one type and then of the other.
 WITH_BROKER := tests/support/suites.py $(JOBS) -q -m "rabbitmq and not slow" $(SUITES)
@@ -109,6 +109,11 @@ MINUTES ?= 60
 soak: $(DEV) ## MINUTES=60 at 30 a minute, 10,000 waiting: memory, time-outs, what is unacknowledged
 	@tests/support/packages.sh >/dev/null
 	@$(BIN)/python -m tests.prove.soak --minutes $(MINUTES)
+
+.PHONY: scale
+scale: $(DEV) ## 8 min, root: 1, 2, 4 processes and hosts: throughput, connections, load; docs/capacity.md
+	@tests/support/packages.sh --prove >/dev/null
+	@$(BIN)/python -m tests.prove.scale
 
 .PHONY: clean
 clean: ## remove what the other tasks made

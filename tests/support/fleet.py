@@ -58,6 +58,7 @@ class Fleet:
         more_environ: further variables of the workers.
         run_by: a command that runs the workers' own, such as one that drops capabilities.
         hosts: where each group runs, in their order; absent: all here, each by ``run_by``.
+        server_port: of another receiving server than the fleet's own, which then gets nothing.
     """
 
     root: Path
@@ -78,6 +79,7 @@ class Fleet:
     more_environ: dict[str, str] = field(default_factory=dict)
     run_by: tuple[str, ...] = ()
     hosts: tuple[Host, ...] = ()
+    server_port: int = 0
     sink: SmtpSink = field(init=False)
     metrics_port: int = field(init=False)
     kills: int = 0
@@ -145,7 +147,9 @@ class Fleet:
             view: the one group of workers that shall see it; else all do.
         """
         system = SYSTEM_TOML.format(
-            port=self.sink.port, on_unknown=self.on_unknown, reply_timeout=self.reply_timeout
+            port=self.server_port or self.sink.port,
+            on_unknown=self.on_unknown,
+            reply_timeout=self.reply_timeout,
         )
         if self.ceiling is not None:
             system += f"\n[limits]\nall_batch_emails_per_min = {self.ceiling}\n"

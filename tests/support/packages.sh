@@ -5,7 +5,8 @@
 # is started, no database cluster is created and no package is removed; where another mail server is
 # installed, Postfix is unpacked aside. Without leave the suites say themselves what they skip.
 #
-# --prove adds what only `make prove` needs, --rabbitmq4 what only `make test-rabbitmq4` needs.
+# --prove adds what only `make prove` and `make scale` need, --rabbitmq4 what only `make test-rabbitmq4` needs, --slow
+# what only `make test-slow` needs.
 #
 # Prints the folder of a Postfix unpacked aside (POSTFIX_ROOT) on standard output.
 set -euo pipefail
@@ -19,10 +20,17 @@ declare -A program=(
   [postgresql]='/usr/lib/postgresql/*/bin/postgres'
   [libfaketime]='/usr/lib/*/faketime/libfaketime.so.1'
   [iproute2]=/bin/ip
+  [shellcheck]=/usr/bin/shellcheck
+  [systemd]=/usr/bin/systemd-analyze
+  [tmux]=/usr/bin/tmux
 )
 for flag in "$@"; do
   case $flag in
-    --prove) program[redis-server]=/usr/bin/redis-server ;;
+    --prove) program[redis-server]=/usr/bin/redis-server program[socat]=/usr/bin/socat ;;
+    --slow)
+      program[debootstrap]=/usr/sbin/debootstrap program[buildah]=/usr/bin/buildah
+      program[chromium]=/usr/bin/chromium
+      ;;
     --rabbitmq4) program[debootstrap]=/usr/sbin/debootstrap ;;
     *) echo "unknown: $flag" >&2 && exit 2 ;;
   esac

@@ -1,0 +1,85 @@
+"""The capacity model, and the page that is made of its rows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+
+from tests.prove import capacity_page
+from tests.prove.capacity import Measured, binding_part, error_of, fit
+
+ONE = Measured(
+    ledger="postgresql",
+    processes=1,
+    hosts=1,
+    per_second=200.0,
+    cpu_ms={"worker": 3.0, "ledger": 2.0, "broker": 0.5, "server": 0.5},
+    cores_used=1.2,
+    smtp_connections=32,
+    ledger_connections=3,
+    broker_connections=1,
+    commits=1.0,
+    rss_mb=90.0,
+    bytes_an_email=2_900,
+    worst=100,
+    limit=100,
+    used=1.0,
+)
+TWO = replace(ONE, processes=2, per_second=300.0, cores_used=1.8)
+
+
+def test_more_processes_help_until_the_cores_are_used() -> None:
+    """Twice one process's rate, then what the busy share of the cores is enough for."""
+    model = fit([ONE, TWO], cores=2)
+    assert model.share == pytest.approx(0.9)
+    assert model.per_second(1) == 200.0
+    assert model.per_second(2) == model.per_second(8) == pytest.approx(300.0)
+    assert model.per_minute_of_a_core("ledger") == pytest.approx(27_000.0)
+
+
+def test_a_row_says_how_far_the_model_is_off() -> None:
+    """Above nought: less was measured than predicted."""
+    model = fit([ONE, TWO], cores=2)
+    assert error_of(replace(TWO, processes=4, per_second=250.0), model) == pytest.approx(0.2)
+
+
+def test_a_model_needs_one_process_and_two() -> None:
+    """Rows of several hosts do not stand in for them."""
+    with pytest.raises(ValueError, match=r"these are \[1\]"):
+        fit([ONE, replace(TWO, hosts=2)], cores=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"cores_used": 1.9}, "the machine's 2 cores (dearest: worker)"),
+        ({"cores_used": 1.65}, "the workers"),
+        ({"cores_used": 0.8}, "round trips to the ledger"),
+    ],
+)
+def test_a_row_names_what_binds(changes: dict[str, Any], words: str) -> None:
+    """All cores busy, one process's own core busy, or neither: it waits for answers."""
+    row = replace(ONE, **changes)
+    assert binding_part(row, cores=2).startswith(words)
+
+
+def test_the_page_is_made_of_its_results() -> None:
+    """docs/capacity.md holds the results at its end; nothing of it was written by hand."""
+    text = capacity_page.PAGE.read_text("utf-8")
+    assert capacity_page.page(capacity_page.results_of(text)) == text
+    rows, _ = capacity_page.read_rows(capacity_page.results_of(text))
+    assert {(row.ledger, row.processes, row.hosts) for row in rows} >= {
+        *((ledger, n, 1) for ledger in ("sqlite", "postgresql") for n in (1, 2, 4)),
+        *(("postgresql", n, 2) for n in (2, 4)),
+    }
+    assert all(row.worst <= row.limit for row in rows)
+
+
+def test_rows_of_different_machines_are_no_page() -> None:
+    """Their figures cannot be set side by side."""
+    lines = [{**asdict(ONE), "cores": 2}, {**asdict(TWO), "cores": 4}]
+    with pytest.raises(ValueError, match="one machine"):
+        capacity_page.read_rows("\n".join(map(json.dumps, lines)))
