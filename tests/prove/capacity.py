@@ -116,4 +116,4 @@ def binding_part(row: Measured, cores: int) -> str:
     of_workers = row.cores_used * row.cpu_ms["worker"] / row.all_cpu_ms
     if of_workers >= 0.8 * row.processes:
         return "the workers, each of which has one core's worth to do"
-    return "round trips to the ledger"
+    return "the ledger: its commits, one after another, and the way there"

@@ -52,6 +52,7 @@ def page(results: str) -> str:
         process=f"{model.process_per_second * MINUTE:,.0f}",
         worst=f"{max(abs(error_of(r, models[r.ledger])) for r in rows if not _is_fitted(r)):.0%}",
         rss=f"{max(row.rss_mb for row in rows):,.0f}",
+        amqp=max(row.broker_connections // row.processes for row in rows),
         sqlite_bytes=_bytes(rows, "sqlite"),
         postgresql_bytes=_bytes(rows, "postgresql"),
         results="\n".join(line for line in results.splitlines() if line.strip()),

@@ -57,7 +57,7 @@ def test_a_model_needs_one_process_and_two() -> None:
     [
         ({"cores_used": 1.9}, "the machine's 2 cores (dearest: worker)"),
         ({"cores_used": 1.65}, "the workers"),
-        ({"cores_used": 0.8}, "round trips to the ledger"),
+        ({"cores_used": 0.8}, "the ledger"),
     ],
 )
 def test_a_row_names_what_binds(changes: dict[str, Any], words: str) -> None:
