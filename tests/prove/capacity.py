@@ -1,12 +1,13 @@
 """The capacity model: what one email costs each part, and what follows for more processes; pure.
 
-A worker process sends as fast as its own round trips let it, until the cores that all parts share
-are used up. Both constants are fitted from rows of one and two processes; ``docs/capacity.md`` sets
-what they predict for the others beside what was measured.
+A worker process sends as fast as its own round trips let it; all together as fast as what they share
+lets them. The constants are fitted from rows of one and two processes; ``docs/capacity.md`` sets what
+they predict for the others beside what was measured.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from statistics import mean
 from typing import TYPE_CHECKING, Final
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 MINUTE_MS: Final = 60_000.0
+FULL: Final = 1.01
+"""Two processes are taken to have filled SQLite's one file to about this."""
 PARTS: Final = ("worker", "ledger", "broker", "server")
-"""Who computes: the workers, PostgreSQL, RabbitMQ, and the receiving server with the network."""
+"""Who computes: the workers, PostgreSQL, RabbitMQ, and the receiving server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +70,29 @@ class Model:
     """What is needed to predict.
 
     Attributes:
-        process_per_second: what one process sends where nothing else is short.
+        process_per_second: what one process would send if nothing were shared.
         cpu_ms: of each part, for one email.
-        cores: of the machine that holds all parts.
-        share: of the cores that can be kept busy.
+        most_per_second: what the shared part lets through: the cores that hold all parts or, on SQLite,
+            the one file that takes one commit at a time.
     """
 
     process_per_second: float
     cpu_ms: Mapping[str, float]
-    cores: int
-    share: float
+    most_per_second: float
 
     def per_second(self, processes: int) -> float:
-        """Predict the emails a second of so many processes, all parts on one machine."""
-        most = self.cores * self.share * 1000.0 / sum(self.cpu_ms.values())
-        return min(processes * self.process_per_second, most)
+        """Predict the emails a second of so many processes.
+
+        The nearer they come to what is shared, the longer each waits for it: the two bounds are added
+        as the squares of their times, which lies between "the smaller one counts" and "one after the
+        other".
+        """
+        own = 1.0 / (processes * self.process_per_second)
+        return 1.0 / math.hypot(own, 1.0 / self.most_per_second)
 
     def per_minute_of_a_core(self, part: str) -> float:
-        """The emails a minute that one core of a part is enough for, at the same share."""
-        return self.share * MINUTE_MS / self.cpu_ms[part]
+        """The emails a minute that one core of a part is enough for, if it does nothing else."""
+        return MINUTE_MS / self.cpu_ms[part]
 
 
 def fit(rows: Sequence[Measured], cores: int) -> Model:
@@ -99,8 +106,11 @@ def fit(rows: Sequence[Measured], cores: int) -> Model:
         raise ValueError(f"rows of 1 and 2 processes are needed, these are {sorted(own)}")
     one, two = own[1], own[2]
     cpu = {part: mean([one.cpu_ms[part], two.cpu_ms[part]]) for part in PARTS}
-    share = min(1.0, max(one.cores_used, two.cores_used) / cores)
-    return Model(one.per_second, cpu, cores, share)
+    most = cores * 1000.0 / sum(cpu.values())
+    if one.ledger == "sqlite":
+        most = min(most, max(one.per_second, two.per_second) * FULL)
+    shared, whole = 1.0 / most, 1.0 / one.per_second
+    return Model(1.0 / math.sqrt(whole**2 - shared**2), cpu, most)
 
 
 def error_of(row: Measured, model: Model) -> float:

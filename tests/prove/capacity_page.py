@@ -49,7 +49,8 @@ def page(results: str) -> str:
         per_core_worker=f"{model.per_minute_of_a_core('worker'):,.0f}",
         per_core_ledger=f"{model.per_minute_of_a_core('ledger'):,.0f}",
         per_core_broker=f"{model.per_minute_of_a_core('broker'):,.0f}",
-        process=f"{model.process_per_second * MINUTE:,.0f}",
+        process=f"{model.per_second(1) * MINUTE:,.0f}",
+        most=f"{model.most_per_second * MINUTE:,.0f}",
         worst=f"{max(abs(error_of(r, models[r.ledger])) for r in rows if not _is_fitted(r)):.0%}",
         rss=f"{max(row.rss_mb for row in rows):,.0f}",
         amqp=max(row.broker_connections // row.processes for row in rows),
@@ -62,6 +63,10 @@ def page(results: str) -> str:
 def results_of(text: str) -> str:
     """The results that a page was made of."""
     return text.partition("```json\n")[2].partition("```")[0]
+
+
+def _predicted(row: Measured, model: Model) -> str:
+    return f"{model.per_second(row.processes) * MINUTE:,.0f}"
 
 
 def _is_fitted(row: Measured) -> bool:
@@ -137,7 +142,7 @@ def _predictions(rows: Sequence[Measured], models: dict[str, Model]) -> str:
             (
                 TITLES[row.ledger],
                 _who(row),
-                f"{models[row.ledger].per_second(row.processes) * MINUTE:,.0f}",
+                _predicted(row, models[row.ledger]),
                 f"{row.per_second * MINUTE:,.0f}",
                 f"{error_of(row, models[row.ledger]):+.0%}",
                 "fitted" if _is_fitted(row) else "predicted",

@@ -41,7 +41,7 @@ FIRST, LAST = 0.2, 0.9
 """Between these shares of the batch it is measured."""
 ROW_SECONDS = 240.0
 LIMIT, LIMITED_MAILS, WINDOW_SECONDS = 100, 300, 10.0
-NEEDED = ("socat", "smtp-sink")
+NEEDED = ("nft", "smtp-sink")
 _COMMITS = sql.SQL("SELECT xact_commit FROM pg_stat_database WHERE datname = {}")
 _SESSIONS = sql.SQL("SELECT count(*) FROM pg_stat_activity WHERE datname = {}")
 _SIZE = sql.SQL("SELECT pg_database_size({})")
@@ -100,7 +100,6 @@ class Stage:
                 stack, "smtp-sink", "-u", "nobody", f"127.0.0.1:{self.sink_port}", "1000"
             )
             wait_for_port(self.sink_port, 10.0)
-            self._relays: list[subprocess.Popen[bytes]] = []
             if self._row.ledger == "postgresql":
                 self.postgresql = stack.enter_context(PostgresServer(durable=True))
                 self.rabbitmq = stack.enter_context(RabbitServer())
@@ -128,17 +127,14 @@ class Stage:
         self._stack.close()
 
     def _host(self, stack: ExitStack, number: int) -> Host:
-        """This machine, or a network of its own with a relay to each server."""
+        """This machine, or a network of its own whose link leads to the servers."""
         if self._row.hosts == 1:
             return Host()
         assert self.postgresql is not None
         assert self.rabbitmq is not None
         before, here = stack.enter_context(namespaces.namespace(20 + number))
-        ports = {}
-        for port in (self.sink_port, self.postgresql.port, self.rabbitmq.port):
-            listen = f"TCP-LISTEN:{port},bind={here},fork,reuseaddr,nodelay"
-            self._relays.append(_run(stack, "socat", listen, f"TCP:127.0.0.1:{port},nodelay"))
-            ports[port] = here
+        ports = (self.sink_port, self.postgresql.port, self.rabbitmq.port)
+        stack.enter_context(namespaces.led_to_loopback(here, ports))
         return Host(
             {
                 "POSTMETER_LEDGER_URL": self.url.replace("127.0.0.1", here),
@@ -158,9 +154,7 @@ class Stage:
             "worker": self.workers(),
             "ledger": descendants(self.postgresql.pid) if self.postgresql else [],
             "broker": descendants(self.rabbitmq.pid) if self.rabbitmq else [],
-            "server": [
-                pid for process in (self.sink, *self._relays) for pid in descendants(process.pid)
-            ],
+            "server": descendants(self.sink.pid),
         }
         cpu = {part: sum(map(cpu_seconds, servers[part])) for part in PARTS}
         return Look(time.monotonic(), self.fleet.states().get("sent", 0), cpu, self._commits())

@@ -26,7 +26,7 @@ declare -A program=(
 )
 for flag in "$@"; do
   case $flag in
-    --prove) program[redis-server]=/usr/bin/redis-server program[socat]=/usr/bin/socat ;;
+    --prove) program[redis-server]=/usr/bin/redis-server program[nftables]=/usr/sbin/nft ;;
     --slow)
       program[debootstrap]=/usr/sbin/debootstrap program[buildah]=/usr/bin/buildah
       program[chromium]=/usr/bin/chromium

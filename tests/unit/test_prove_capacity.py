@@ -31,19 +31,29 @@ ONE = Measured(
 TWO = replace(ONE, processes=2, per_second=300.0, cores_used=1.8)
 
 
-def test_more_processes_help_until_the_cores_are_used() -> None:
-    """Twice one process's rate, then what the busy share of the cores is enough for."""
+def test_more_processes_help_until_what_is_shared_is_full() -> None:
+    """One process is as measured; many come near what the cores are enough for, and never past it."""
     model = fit([ONE, TWO], cores=2)
-    assert model.share == pytest.approx(0.9)
-    assert model.per_second(1) == 200.0
-    assert model.per_second(2) == model.per_second(8) == pytest.approx(300.0)
-    assert model.per_minute_of_a_core("ledger") == pytest.approx(27_000.0)
+    assert model.most_per_second == pytest.approx(2_000 / 6.0)
+    assert model.per_second(1) == pytest.approx(200.0)
+    assert 200.0 < model.per_second(2) < model.per_second(4) < 333.3
+    assert model.per_second(1_000) == pytest.approx(333.3, rel=0.01)
+    assert model.per_minute_of_a_core("ledger") == pytest.approx(30_000.0)
+
+
+def test_one_file_takes_one_commit_at_a_time() -> None:
+    """On SQLite two processes fill what is shared, however idle the cores are."""
+    rows = [replace(ONE, ledger="sqlite"), replace(TWO, ledger="sqlite", per_second=220.0)]
+    model = fit(rows, cores=64)
+    assert model.per_second(1) == pytest.approx(200.0)
+    assert model.per_second(64) == pytest.approx(220.0, rel=0.02)
 
 
 def test_a_row_says_how_far_the_model_is_off() -> None:
     """Above nought: less was measured than predicted."""
     model = fit([ONE, TWO], cores=2)
-    assert error_of(replace(TWO, processes=4, per_second=250.0), model) == pytest.approx(0.2)
+    row = replace(TWO, per_second=model.per_second(2) / 1.2)
+    assert error_of(row, model) == pytest.approx(0.2)
 
 
 def test_a_model_needs_one_process_and_two() -> None:
