@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from producers.identity import batch_job_id
-from tests.support.command import POSTMETER, make_environ, run
+from tests.support.command import POSTMETER, make_environ, run, running_worker
 from tests.support.smtp_sink import SmtpSink, read_record
 from tests.support.waiting import GENEROUS_SECONDS
 
@@ -31,18 +31,8 @@ def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
             '[smtp]\nserver_address = "127.0.0.1"\ntransport_security = "none"\n'
             f'port = {sink.port}\nbatch_emails_per_min = 120\ndefault_user = "jane"\n',
         )
-        found["POSTMETER_METRICS_PORT"] = "0"
-        with subprocess.Popen(
-            [POSTMETER, "worker", "--processes", "2"],
-            env=found,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as worker:
-            try:
-                yield found
-            finally:
-                worker.terminate()
-                assert worker.wait(60) == 0
+        with running_worker(found, 2):
+            yield found
 
 
 def send(environ: dict[str, str], to: str, exits: int = 0) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from email import message_from_bytes
 from email.policy import SMTP
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.command import POSTMETER, make_environ, run
+from tests.support.command import make_environ, run, running_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,18 +31,8 @@ def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
     found = make_environ(tmp_path, 'smtp.default_user = "jane"\n')
     (tmp_path / "settings" / "users" / "jane.toml").write_text(JANE)
     (tmp_path / "bill.pdf").write_bytes(BILL)
-    found["POSTMETER_METRICS_PORT"] = "0"
-    with subprocess.Popen(
-        [POSTMETER, "worker", "--processes", "1"],
-        env=found,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as worker:
-        try:
-            yield found
-        finally:
-            worker.terminate()
-            assert worker.wait(60) == 0
+    with running_worker(found, 1):
+        yield found
 
 
 def test_a_draft_is_made_told_of_and_written(environ: dict[str, str], tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import pytest
 
 from producers import Email, Producer
 from producers.identity import batch_job_id
-from tests.support.command import POSTMETER, make_environ, run
+from tests.support.command import make_environ, run, running_worker
 from tests.support.smtp_sink import SmtpSink, read_record
 from worker.ledger.ledger import Ledger
 from worker.ledger.queries import batch_counts
@@ -44,18 +43,8 @@ def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
             users.mkdir(parents=True)
             (users.parent / "company.toml").write_text("replicate_from_system = true\n")
             (users / "jane.toml").write_text(f'[email]\naddress = "jane@{company}.example"\n')
-        found["POSTMETER_METRICS_PORT"] = "0"
-        with subprocess.Popen(
-            [POSTMETER, "worker", "--processes", "2"],
-            env=found,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as worker:
-            try:
-                yield found
-            finally:
-                worker.terminate()
-                assert worker.wait(60) == 0
+        with running_worker(found, 2):
+            yield found
 
 
 def publish(root: Path, company: str) -> None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 POSTMETER = Path(sys.executable).with_name("postmeter")
 JANE = '[email]\naddress = "jane@example.nz"\n'
@@ -33,3 +38,20 @@ def run(environ: dict[str, str], *words: str, exits: int = 0) -> subprocess.Comp
     )
     assert done.returncode == exits, done.stdout + done.stderr
     return done
+
+
+@contextmanager
+def running_worker(environ: dict[str, str], processes: int) -> Iterator[None]:
+    """Run the command's worker, its metrics on a free port; it ends well."""
+    environ["POSTMETER_METRICS_PORT"] = "0"
+    with subprocess.Popen(
+        [POSTMETER, "worker", "--processes", str(processes)],
+        env=environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as worker:
+        try:
+            yield
+        finally:
+            worker.terminate()
+            assert worker.wait(60) == 0
