@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parents[2]
 OLDER = Path(os.environ.get("POSTMETER_OLD", HERE))
-PARTS = ("config", "producers", "worker", "tests/support")
+PARTS = ("config", "producers", "worker")
+RUNNER = Path("tests/support/fleet_worker.py")
+"""The program that a group runs; the rest of the tests' support has their secrets in it."""
 _PUBLISH = """\
 import sys
 from producers import Email, Producer
@@ -80,6 +82,8 @@ def make_version(folder: Path, name: str, source: Path = HERE) -> Version:
             symlinks=False,
             ignore=shutil.ignore_patterns("__pycache__"),
         )
+    (folder / RUNNER).parent.mkdir(parents=True)
+    shutil.copy(source / RUNNER, folder / RUNNER)
     about = folder / f"postmeter-{name}.dist-info"
     about.mkdir()
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: postmeter\nVersion: {name}\n")
